@@ -1,0 +1,159 @@
+"""The words of the meter: every value that travels from the ADC to the server.
+
+All values are frozen; arrays say their dtype and shape; units stand last in the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Flag, auto
+
+import numpy as np
+from numpy.typing import NDArray
+
+ADC_CODES = 1024
+"""The MCP3008 has ten bits."""
+
+
+class Quality(Flag):
+    """What a user of a value must know before trusting it."""
+
+    GOOD = 0
+    GAP = auto()
+    """Part of the time was not sampled."""
+    PREEMPTED = auto()
+    """A batch took much longer than its bus time, its instants are unknown and it was left out."""
+    CLIPPED = auto()
+    """The ADC stood at the end of its range."""
+    MAINS_LOST = auto()
+    """No mains voltage: frequency, angle and power factor are unknown."""
+    SHORT = auto()
+    """Fewer than the standard's 10 or 12 cycles were measured."""
+    CLOCK_UNSET = auto()
+    """The date is a guess: no time source had set the clock."""
+    RESTARTED = auto()
+    """The first reading after the program started."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBlock:
+    """Conversions as they came from the ADC, in the order they were made."""
+
+    channels: NDArray[np.uint8]  # (n,) MCP3008 channel, 0 to 7
+    codes: NDArray[np.uint16]  # (n,) 0 to 1023
+    t_ns: NDArray[np.int64]  # (n,) monotonic instant of each sample-and-hold
+    valid: NDArray[np.bool_]  # (n,) False where a preempted batch left the instants unknown
+    flags: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How one circuit's codes become volts and amperes."""
+
+    voltage_v_per_code: float
+    voltage_zero_code: float
+    current_a_per_code: float
+    current_zero_code: float
+    current_delay_s: float
+    """How much later than the voltage's the current's sensor answers; a time, not an angle,
+    so that it holds at 50 and at 60 Hz and for every harmonic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """One circuit's voltage and current at known instants."""
+
+    start_ns: int
+    """Monotonic instant that ``t_s`` counts from."""
+    t_s: NDArray[np.float64]  # (n,) instants of the voltage samples, rising
+    voltage_v: NDArray[np.float64]  # (n,)
+    current_a: NDArray[np.float64]  # (n,)
+    skew_s: float
+    """The current's samples were taken this much after the voltage's."""
+    flags: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Quantities:
+    """What one measuring window says; definitions of IEEE 1459 and IEC 61000-4-30.
+
+    Unknown is None: without mains there is no frequency, without current no angle.
+    """
+
+    duration_s: float
+    cycles: float
+    frequency_hz: float | None
+    voltage_v: float  # rms without DC
+    current_a: float  # rms without DC
+    power_w: float  # positive = imported from the network
+    apparent_va: float
+    reactive_var: float  # of the fundamental, positive = inductive while importing
+    nonactive_var: float  # sqrt(S² − P²)
+    power_factor: float | None  # signed by the power
+    phase_deg: float | None  # angle(V1) − angle(I1), in (−180, 180]
+    thd_voltage_pct: float | None  # harmonics 2…40 against the fundamental
+    thd_current_pct: float | None
+    harmonic_voltage_v: NDArray[np.float64]  # (h,) rms of lines 1…h
+    harmonic_current_a: NDArray[np.float64]  # (h,)
+    flags: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """Energy counted since the meter was new; never falls.
+
+    OBIS 1-0:1.8.0 (import) and 2.8.0 (export). The part of a joule that is not yet counted is
+    carried, so that nothing is rounded away.
+    """
+
+    import_j: int = 0
+    export_j: int = 0
+    import_carry_j: float = 0.0  # [0, 1)
+    export_carry_j: float = 0.0  # [0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One interval as it is stored and sent; docs/protocol.md describes each field."""
+
+    schema: str
+    meter: str
+    stream: str
+    seq: int
+    end_utc_s: int
+    interval_s: int
+    measured_s: float
+    coverage_pct: float
+    clock: str
+    flags: list[str]
+    frequency_hz: float | None
+    voltage_v: float | None
+    current_a: float | None
+    power_w: float | None
+    apparent_va: float | None
+    reactive_var: float | None
+    nonactive_var: float | None
+    power_factor: float | None
+    phase_deg: float | None
+    thd_voltage_pct: float | None
+    thd_current_pct: float | None
+    import_j: int
+    export_j: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the meter itself is doing, for the display and for ``meterctl status``."""
+
+    serial: str
+    unsent: int | None  # None: the synchronisation has never told
+    clock: str  # synced, unsynced or unknown
+    server: str  # ok, late, refused or unknown
+    flags: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What the 16x4 display shows: four lines of sixteen characters."""
+
+    lines: tuple[str, str, str, str]
