@@ -89,7 +89,8 @@ def frames(channels: Sequence[int], conversions: int) -> NDArray[np.uint8]:
 
 def codes(rx: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """The ten bits of each received frame, (n,)."""
-    return ((rx[:, 1] & 3).astype(np.uint16) << 8) | rx[:, 2]
+    high = (rx[:, 1] & 3).astype(np.uint16)
+    return (high << np.uint16(8)) | rx[:, 2].astype(np.uint16)
 
 
 class SpidevAdc:
@@ -288,7 +289,8 @@ class Acquisition:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._read, self._wait = read, wait
-        self._queue: queue.Queue[SampleBlock | HardwareError] = queue.Queue(capacity)
+        self._queue: queue.Queue[SampleBlock] = queue.Queue(capacity)
+        self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="acquire", daemon=True)
         self.lost_blocks = 0
@@ -305,16 +307,21 @@ class Acquisition:
     def __iter__(self) -> Iterator[SampleBlock]:
         while True:
             try:
-                item = self._queue.get(timeout=0.5)
+                yield self._queue.get(timeout=0.2)
             except queue.Empty:
-                if not self._thread.is_alive() and self._queue.empty():
-                    return
-                continue
-            if isinstance(item, HardwareError):
-                raise item
-            yield item
+                if self._thread.is_alive() or not self._queue.empty():
+                    continue
+                if self._failure is not None:
+                    raise self._failure from None
+                return
 
     def _run(self) -> None:
+        try:
+            self._read_until_stopped()
+        except Exception as failure:  # noqa: BLE001  the reader of the queue raises it
+            self._failure = failure
+
+    def _read_until_stopped(self) -> None:
         failures = 0
         while not self._stop.is_set():
             try:
@@ -324,8 +331,7 @@ class Acquisition:
                 failures += 1
                 log.warning("%s (try %d of %d)", error, failures, RETRY_MAX)
                 if failures == RETRY_MAX:
-                    self._queue.put(error, timeout=60)
-                    return
+                    raise
                 self._wait(RETRY_WAIT_S * failures)
 
     def _offer(self, block: SampleBlock) -> None:
