@@ -39,3 +39,7 @@ class ServerUnavailableError(MeterdError):
 
 class ServerRefusedError(MeterdError):
     """The server understood and said no: the rows stay, a person must look."""
+
+
+class NotAReadingError(MeterdError):
+    """Values or bytes that the protocol does not allow: keep them as they are and look."""
