@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 from meterd.simulate.mcp3008 import HOLD_BYTE, HOLD_CLOCK, Analog, Mcp3008
 
 VREF_V = 3.3
@@ -131,3 +132,166 @@ def test_frames_equal_the_bits_one_by_one(sent: list[tuple[int, int, int]], nois
         slow.deselect()
     rx = fast.frames(np.array(sent, np.uint8).reshape(-1, 3), t_s)
     assert rx.tolist() == expected
+
+
+class Bench:
+    """A display on a bus, driven by hand as the datasheet's figures do it."""
+
+    def __init__(self, cgram_text: str = "") -> None:
+        self.now_ns = 0
+        self.lcd = Hd44780(cgram_text)
+        self.expander = Pcf8574(self.lcd)
+        self.bus = SimulatedI2cBus({0x27: self.expander}, lambda: self.now_ns)
+
+    def nibble(self, rs: int, nibble: int) -> None:
+        for pins in (nibble << 4 | 8 | rs, nibble << 4 | 12 | rs, nibble << 4 | 8 | rs):
+            self.bus.write_byte(0x27, pins)
+
+    def byte(self, rs: int, value: int, wait_us: int = 40) -> None:
+        self.nibble(rs, value >> 4)
+        self.nibble(rs, value & 15)
+        self.now_ns += wait_us * 1000
+
+    def text(self, text: str) -> None:
+        for character in text:
+            self.byte(1, ord(character))
+
+    def initialise(self) -> None:
+        """Figure 24 of the datasheet: 4-bit interface, then two lines, on, clear, increment."""
+        self.now_ns += 40_000_000
+        for nibble, wait_us in ((3, 4_100), (3, 100), (3, 40), (2, 40)):
+            self.nibble(0, nibble)
+            self.now_ns += wait_us * 1000
+        for command, wait_us in ((0x28, 40), (0x0C, 40), (0x01, 1_530), (0x06, 40)):
+            self.byte(0, command, wait_us)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.initialise()
+    return bench
+
+
+def test_a_display_that_was_never_initialised_shows_nothing() -> None:
+    bench = Bench()
+    bench.text("HELLO")
+    assert bench.lcd.text() == (" " * 16,) * 4
+
+
+def test_the_four_rows_begin_where_a_16x4_panel_has_them(bench: Bench) -> None:
+    for address, text in ((0x80, "one"), (0xC0, "two"), (0x90, "three"), (0xD0, "four")):
+        bench.byte(0, address)
+        bench.text(text)
+    assert [row.rstrip() for row in bench.lcd.text()] == ["one", "two", "three", "four"]
+    assert bench.lcd.violations == []
+
+
+def test_writing_on_past_the_end_of_row_one_appears_in_row_three(bench: Bench) -> None:
+    bench.byte(0, 0x80)
+    bench.text("x" * 17)
+    assert bench.lcd.text()[2].startswith("x ")
+
+
+def test_cell_0x27_is_followed_by_0x40(bench: Bench) -> None:
+    bench.byte(0, 0x80 | 0x27)
+    bench.text("AB")
+    assert bench.lcd.text()[1].startswith("B")
+
+
+def test_degree_and_arrows_have_the_codes_of_rom_a00(bench: Bench) -> None:
+    for code in (0xDF, 0x7E, 0x7F, 0xEE):
+        bench.byte(1, code)
+    assert bench.lcd.text()[0].startswith("°→←ñ")
+
+
+def test_a_character_of_ones_own_is_stored_and_named() -> None:
+    bench = Bench(cgram_text="φ")
+    bench.initialise()
+    bench.byte(0, 0x40)
+    for row in (1, 2, 4, 8, 16, 8, 4, 2):
+        bench.byte(1, row)
+    bench.byte(0, 0x80)
+    bench.byte(1, 0)
+    bench.byte(1, 1)
+    assert bench.lcd.cgram[:8] == bytes((1, 2, 4, 8, 16, 8, 4, 2))
+    assert bench.lcd.text()[0].startswith("φ①")
+
+
+def test_clear_blanks_and_goes_home(bench: Bench) -> None:
+    bench.text("old")
+    bench.byte(0, 0x01, wait_us=1_530)
+    bench.text("new")
+    assert bench.lcd.text()[0].rstrip() == "new"
+
+
+def test_display_off_hides_and_on_shows_the_same(bench: Bench) -> None:
+    bench.text("here")
+    bench.byte(0, 0x08)
+    hidden = bench.lcd.text()[0]
+    bench.byte(0, 0x0C)
+    assert (hidden.strip(), bench.lcd.text()[0].strip()) == ("", "here")
+
+
+def test_shifting_the_display_left_moves_the_text_left(bench: Bench) -> None:
+    bench.text("abc")
+    bench.byte(0, 0x18)
+    assert bench.lcd.text()[0].startswith("bc ")
+
+
+def test_moving_the_cursor_left_overwrites(bench: Bench) -> None:
+    bench.text("ab")
+    bench.byte(0, 0x10)
+    bench.text("X")
+    assert bench.lcd.text()[0].startswith("aX ")
+
+
+def test_a_byte_within_37_microseconds_of_the_last_is_a_violation(bench: Bench) -> None:
+    bench.byte(1, 65, wait_us=36)
+    bench.byte(1, 66)
+    assert [violation.what for violation in bench.lcd.violations] == ["0x42 while busy 1 µs"]
+
+
+def test_a_byte_within_1520_microseconds_of_clear_is_a_violation(bench: Bench) -> None:
+    bench.byte(0, 1, wait_us=1_519)
+    bench.byte(1, 65)
+    assert len(bench.lcd.violations) == 1
+
+
+def test_changing_rs_together_with_e_is_a_violation(bench: Bench) -> None:
+    bench.bus.write_byte(0x27, 0x48)
+    bench.bus.write_byte(0x27, 0x4D)
+    assert [violation.what for violation in bench.lcd.violations] == ["RS or R/W changed as E rose"]
+
+
+def test_a_lost_nibble_garbles_until_the_initialisation_comes_again(bench: Bench) -> None:
+    bench.nibble(1, 4)  # a program that died in the middle of a byte
+    bench.text("hello")
+    garbled = bench.lcd.text()[0].rstrip()
+    bench.initialise()
+    bench.text("hello")
+    assert garbled != "hello"
+    assert bench.lcd.text()[0].rstrip() == "hello"
+
+
+def test_bit_three_is_the_backlight(bench: Bench) -> None:
+    bench.bus.write_byte(0x27, 0x00)
+    dark = bench.expander.backlight
+    bench.bus.write_byte(0x27, 0x08)
+    assert (dark, bench.expander.backlight) == (False, True)
+
+
+def test_an_address_without_a_chip_does_not_acknowledge(bench: Bench) -> None:
+    with pytest.raises(OSError, match="Remote I/O") as failure:
+        bench.bus.write_byte(0x3F, 0)
+    assert failure.value.errno == 121
+
+
+def test_an_unplugged_display_does_not_answer_and_comes_back_blank(bench: Bench) -> None:
+    bench.text("hello")
+    bench.bus.unplug()
+    with pytest.raises(OSError, match="Remote I/O"):
+        bench.bus.write_byte(0x27, 0)
+    bench.bus.plug()
+    bench.bus.write_byte(0x27, 0)
+    assert bench.lcd.text()[0].strip() == ""
