@@ -6,7 +6,7 @@ All values are frozen; arrays say their dtype and shape; units stand last in the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Flag, auto
+from enum import IntFlag, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ ADC_CODES = 1024
 """The MCP3008 has ten bits."""
 
 
-class Quality(Flag):
+class Quality(IntFlag):
     """What a user of a value must know before trusting it."""
 
     GOOD = 0
@@ -67,10 +67,9 @@ class Waveform:
     """Monotonic instant that ``t_s`` counts from."""
     t_s: NDArray[np.float64]  # (n,) instants of the voltage samples, rising
     voltage_v: NDArray[np.float64]  # (n,)
+    current_t_s: NDArray[np.float64]  # (n,) instants of the current samples, sensor's delay off
     current_a: NDArray[np.float64]  # (n,)
-    skew_s: float
-    """The current's samples were taken this much after the voltage's."""
-    flags: Quality = Quality.GOOD
+    quality: NDArray[np.uint16]  # (n,) bits of Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,7 @@ class Quantities:
     """
 
     duration_s: float
+    gap_s: float  # how much of the duration was not sampled
     cycles: float
     frequency_hz: float | None
     voltage_v: float  # rms without DC
@@ -96,6 +96,14 @@ class Quantities:
     harmonic_voltage_v: NDArray[np.float64]  # (h,) rms of lines 1…h
     harmonic_current_a: NDArray[np.float64]  # (h,)
     flags: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Time that could not be measured; no energy is invented for it."""
+
+    duration_s: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,339 @@
+"""Sample blocks to quantities to registers (the paper's ``getParams``); numpy only, no clock.
+
+Windows are 12 cycles at 60 Hz and 10 at 50 Hz (IEC 61000-4-30), begin at a rising zero crossing of
+the voltage's fundamental, follow its measured frequency, and leave nothing out between them.
+Definitions of the powers: IEEE Std 1459-2010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import atan2, degrees, pi, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterd import resample
+from meterd.errors import BadWindowError
+from meterd.model import (
+    ADC_CODES,
+    Calibration,
+    Missed,
+    Quality,
+    Quantities,
+    Registers,
+    SampleBlock,
+    Waveform,
+)
+from meterd.resample import Spectra
+
+THD_LINES = 40
+HARMONICS_MAX = 63
+RMS_BAND = 0.25
+"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
+coloured the noise too much to be taken out again."""
+NOISE_BAND_FROM = 0.02
+SEARCH_HZ = (40.0, 70.0)
+SEARCH_S = 0.35
+RETUNE = 1e-4
+"""A window whose frequency was off by more than this is measured again at the right one."""
+RETUNE_MAX = 4
+MEAN_SQUARE = 0.5  # of a sine with amplitude 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Where the next window begins and how long its cycles are."""
+
+    start_s: float  # from the waveform's start
+    frequency_hz: float
+    mains: bool  # False: no voltage to follow, windows run at the nominal frequency
+
+
+def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibration) -> Waveform:
+    """Volts and amperes of one circuit, each sample at the instant it was taken.
+
+    ``channels`` are the circuit's voltage and current channel. The skew between them, the
+    current sensor's delay taken off, stays in the instants; nothing is moved here.
+    """
+    voltage = block.valid & (block.channels == channels[0])
+    current = block.valid & (block.channels == channels[1])
+    pairs = min(np.count_nonzero(voltage), np.count_nonzero(current))
+    volt_codes = block.codes[voltage][:pairs].astype(np.float64)
+    amp_codes = block.codes[current][:pairs].astype(np.float64)
+    start_ns = int(block.t_ns[0])
+    clipped = _at_the_rails(volt_codes) | _at_the_rails(amp_codes)
+    return Waveform(
+        start_ns=start_ns,
+        t_s=(block.t_ns[voltage][:pairs] - start_ns) / 1e9,
+        voltage_v=(volt_codes - calibration.voltage_zero_code) * calibration.voltage_v_per_code,
+        current_t_s=(block.t_ns[current][:pairs] - start_ns) / 1e9 - calibration.current_delay_s,
+        current_a=(amp_codes - calibration.current_zero_code) * calibration.current_a_per_code,
+        quality=np.where(clipped, int(block.flags | Quality.CLIPPED), int(block.flags)).astype(
+            np.uint16
+        ),
+    )
+
+
+def _at_the_rails(channel_codes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (channel_codes <= 0) | (channel_codes >= ADC_CODES - 1)
+
+
+def window_cycles(frequency_hz: float) -> int:
+    """12 cycles on a 60 Hz network, 10 on one of 50 Hz: about 200 ms (IEC 61000-4-30)."""
+    return 12 if frequency_hz > 55.0 else 10
+
+
+def measure(
+    waveform: Waveform, lock: Lock, cycles: int, *, mains_min_v: float
+) -> tuple[Quantities, Lock]:
+    """Measure one window and say where the next begins.
+
+    Raises:
+        BadWindowError: the samples do not cover the window.
+    """
+    for _ in range(RETUNE_MAX):
+        spectrum = resample.spectra(waveform, lock.start_s, cycles / lock.frequency_hz, cycles)
+        if sqrt(MEAN_SQUARE) * abs(spectrum.voltage[cycles]) < mains_min_v:
+            return _without_mains(spectrum, cycles, lock)
+        frequency_hz = _refined_frequency(spectrum, cycles, lock.frequency_hz)
+        if abs(frequency_hz / lock.frequency_hz - 1) < RETUNE:
+            break
+        lock = replace(lock, frequency_hz=frequency_hz)
+    quantities = quantify(spectrum, cycles)
+    quantities = replace(quantities, frequency_hz=frequency_hz)
+    # The voltage's phase at the window's start, 0 at a rising zero crossing: what is left of it
+    # moves the next window back onto the crossing.
+    phase = float(np.angle(1j * spectrum.voltage[cycles]))
+    start_s = lock.start_s + cycles / frequency_hz - phase / (2 * pi * frequency_hz)
+    return quantities, Lock(start_s, frequency_hz, mains=True)
+
+
+def _without_mains(spectrum: Spectra, cycles: int, lock: Lock) -> tuple[Quantities, Lock]:
+    quantities = replace(
+        quantify(spectrum, cycles),
+        flags=spectrum.flags | Quality.MAINS_LOST,
+        frequency_hz=None,
+        power_factor=None,
+        phase_deg=None,
+        thd_voltage_pct=None,
+        thd_current_pct=None,
+    )
+    start_s = lock.start_s + cycles / lock.frequency_hz
+    return quantities, Lock(start_s, lock.frequency_hz, mains=False)
+
+
+def _refined_frequency(spectrum: Spectra, cycles: int, frequency_hz: float) -> float:
+    """From how far the fundamental's phase moves between the two ends of the window."""
+    v = spectrum.grid_v
+    half = cycles // 2
+    points = len(v) // cycles * half
+    turn = np.exp(-2j * pi * half / points * np.arange(points))
+    moved = np.dot(v[-points:], turn) * np.conj(np.dot(v[:points], turn))
+    between_s = spectrum.duration_s * (1 - half / cycles)
+    return frequency_hz + float(np.angle(moved)) / (2 * pi * between_s)
+
+
+def quantify(spectrum: Spectra, cycles: int) -> Quantities:
+    """All quantities of one window from its spectra; frequency is the caller's to add.
+
+    The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
+    estimated between the harmonics and taken out of the former.
+    """
+    band = min(len(spectrum.voltage), int(RMS_BAND * spectrum.sampling_hz * spectrum.duration_s))
+    voltage_v, volt_lines = _rms_and_lines(spectrum.voltage, band, cycles)
+    current_a, amp_lines = _rms_and_lines(spectrum.current, band, cycles)
+    cross = spectrum.voltage[1:band] * np.conj(spectrum.current[1:band])
+    power_w = MEAN_SQUARE * float(np.sum(cross.real))
+    fundamental = MEAN_SQUARE * spectrum.voltage[cycles] * np.conj(spectrum.current[cycles])
+    apparent_va = voltage_v * current_a
+    # |P| can only pass S by noise that is left in it.
+    power_factor = max(-1.0, min(1.0, power_w / apparent_va)) if apparent_va else None
+    return Quantities(
+        duration_s=spectrum.duration_s,
+        gap_s=spectrum.gap_s,
+        cycles=cycles,
+        frequency_hz=None,
+        voltage_v=voltage_v,
+        current_a=current_a,
+        power_w=power_w,
+        apparent_va=apparent_va,
+        reactive_var=float(fundamental.imag),
+        nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
+        power_factor=power_factor,
+        phase_deg=degrees(atan2(fundamental.imag, fundamental.real)) if current_a else None,
+        thd_voltage_pct=_thd_pct(volt_lines),
+        thd_current_pct=_thd_pct(amp_lines),
+        harmonic_voltage_v=np.sqrt(volt_lines),
+        harmonic_current_a=np.sqrt(amp_lines),
+        flags=spectrum.flags,
+    )
+
+
+def _rms_and_lines(
+    lines: NDArray[np.complex128], band: int, cycles: int
+) -> tuple[float, NDArray[np.float64]]:
+    """Rms over the band and mean squares of the harmonics 1…63, both without the noise."""
+    square = MEAN_SQUARE * np.abs(lines) ** 2
+    noise = _noise_of_a_bin(square, band, cycles)
+    mean_square = float(np.sum(square[1:band])) - noise * (band - 1)
+    harmonic = square[cycles : HARMONICS_MAX * cycles + 1 : cycles]
+    return sqrt(max(0.0, mean_square)), np.maximum(0.0, harmonic - noise)
+
+
+def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> float:
+    """Mean noise power of one bin, from the median between the harmonics.
+
+    The median does not see a few strong lines there, such as a burst-fired load's, and the
+    squares of noise are distributed exponentially, whose median is ln 2 of the mean.
+    """
+    bins = np.arange(max(cycles + 1, int(NOISE_BAND_FROM * band)), band)
+    between = square[bins[bins % cycles != 0]]
+    return float(np.median(between)) / np.log(2.0) if len(between) else 0.0
+
+
+def _thd_pct(mean_squares: NDArray[np.float64]) -> float | None:
+    if not len(mean_squares) or mean_squares[0] <= 0:
+        return None
+    distortion = float(np.sum(mean_squares[1:THD_LINES]))
+    return 100 * sqrt(distortion / float(mean_squares[0]))
+
+
+def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> Lock:
+    """The first rising zero crossing of the voltage's fundamental, and its frequency.
+
+    Looks between 40 and 70 Hz at up to ``SEARCH_S`` of the waveform. Without mains voltage the
+    windows begin at once and run at the nominal frequency.
+    """
+    begin_s = float(waveform.t_s[0])
+    frequency_hz = _coarse_frequency(waveform, mains_min_v)
+    if frequency_hz is None:
+        return Lock(begin_s, nominal_hz, mains=False)
+    span_s = min(SEARCH_S, float(waveform.t_s[-1]) - begin_s)
+    for _ in range(RETUNE_MAX):
+        cycles = max(2, int(span_s * frequency_hz))
+        spectrum = resample.spectra(waveform, begin_s, cycles / frequency_hz, cycles)
+        refined_hz = _refined_frequency(spectrum, cycles, frequency_hz)
+        if not SEARCH_HZ[0] < refined_hz < SEARCH_HZ[1]:
+            return Lock(begin_s, nominal_hz, mains=False)
+        settled = abs(refined_hz / frequency_hz - 1) < RETUNE
+        frequency_hz = refined_hz
+        if settled:
+            break
+    phase = float(np.angle(1j * spectrum.voltage[cycles]))
+    return Lock(begin_s + (-phase % (2 * pi)) / (2 * pi * frequency_hz), frequency_hz, mains=True)
+
+
+def _coarse_frequency(waveform: Waveform, mains_min_v: float) -> float | None:
+    """The strongest line between 40 and 70 Hz, or None when it is no mains voltage."""
+    span_s = min(SEARCH_S, float(waveform.t_s[-1] - waveform.t_s[0]))
+    count = min(4096, int(np.searchsorted(waveform.t_s, waveform.t_s[0] + span_s)))
+    if count < 16:
+        return None
+    at_s = waveform.t_s[0] + np.arange(count) * (span_s / count)
+    v = np.interp(at_s, waveform.t_s, waveform.voltage_v)
+    padded = 16 * count
+    window = np.hanning(count)
+    lines = np.abs(np.fft.rfft((v - v.mean()) * window, padded)) * 2 / window.sum()
+    low, high = (int(np.ceil(hz * padded * span_s / count)) for hz in SEARCH_HZ)
+    strongest = low + int(np.argmax(lines[low : high + 1]))
+    if lines[strongest] * sqrt(MEAN_SQUARE) < mains_min_v:
+        return None
+    return float(strongest * count / (padded * span_s))
+
+
+def stream(
+    waveforms: Iterable[Waveform], nominal_hz: float, *, mains_min_v: float
+) -> Iterator[Quantities | Missed]:
+    """Gapless windows from waveforms as they come; what could not be measured is a Missed.
+
+    A window's ``duration_s`` reaches to the start of the next, so that the durations add up to
+    the time that passed.
+    """
+    pending: Waveform | None = None
+    lock: Lock | None = None
+    for waveform in waveforms:
+        pending = waveform if pending is None else _joined(pending, waveform)
+        while len(pending.t_s):
+            end_s = float(pending.t_s[-1])
+            if lock is None or not lock.mains:
+                begin_s = float(pending.t_s[0]) if lock is None else lock.start_s
+                if end_s - begin_s < SEARCH_S:
+                    break
+                since = _from_sample(pending, int(np.searchsorted(pending.t_s, begin_s)))
+                lock = find_lock(since, nominal_hz, mains_min_v=mains_min_v)
+                if lock.start_s > begin_s:
+                    yield Missed(lock.start_s - begin_s, "locking to the mains")
+            cycles = window_cycles(lock.frequency_hz)
+            if end_s < lock.start_s + (cycles + 0.5) / lock.frequency_hz:
+                break
+            result, lock = _next_window(pending, lock, cycles, mains_min_v)
+            yield result
+            pending, lock = _trimmed(pending, lock)
+
+
+def _next_window(
+    pending: Waveform, lock: Lock, cycles: int, mains_min_v: float
+) -> tuple[Quantities | Missed, Lock]:
+    try:
+        quantities, following = measure(pending, lock, cycles, mains_min_v=mains_min_v)
+    except BadWindowError as bad:
+        resumed_s = _first_sample_after_hole(pending, lock)
+        return Missed(resumed_s - lock.start_s, str(bad)), replace(
+            lock, start_s=resumed_s, mains=False
+        )
+    return replace(quantities, duration_s=following.start_s - lock.start_s), following
+
+
+def _first_sample_after_hole(waveform: Waveform, lock: Lock) -> float:
+    """Where to lock again: behind the longest hole in or after the window."""
+    t_s = waveform.t_s[max(0, int(np.searchsorted(waveform.t_s, lock.start_s)) - 1) :]
+    return max(lock.start_s, float(t_s[int(np.argmax(np.diff(t_s))) + 1]))
+
+
+def _joined(earlier: Waveform, later: Waveform) -> Waveform:
+    offset_s = (later.start_ns - earlier.start_ns) / 1e9
+    return Waveform(
+        start_ns=earlier.start_ns,
+        t_s=np.concatenate((earlier.t_s, later.t_s + offset_s)),
+        voltage_v=np.concatenate((earlier.voltage_v, later.voltage_v)),
+        current_t_s=np.concatenate((earlier.current_t_s, later.current_t_s + offset_s)),
+        current_a=np.concatenate((earlier.current_a, later.current_a)),
+        quality=np.concatenate((earlier.quality, later.quality)),
+    )
+
+
+def _from_sample(waveform: Waveform, first: int, shift_ns: int = 0) -> Waveform:
+    """The waveform from one sample on, its time counted from ``shift_ns`` later."""
+    return Waveform(
+        start_ns=waveform.start_ns + shift_ns,
+        t_s=waveform.t_s[first:] - shift_ns / 1e9,
+        voltage_v=waveform.voltage_v[first:],
+        current_t_s=waveform.current_t_s[first:] - shift_ns / 1e9,
+        current_a=waveform.current_a[first:],
+        quality=waveform.quality[first:],
+    )
+
+
+def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
+    """Forget what the next window does not need; count time from what is left."""
+    first = max(0, int(np.searchsorted(waveform.t_s, lock.start_s)) - 4)
+    shift_ns = round(lock.start_s * 1e9)
+    kept = _from_sample(waveform, first, shift_ns)
+    return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)
+
+
+def accumulate(registers: Registers, power_w: float, elapsed_s: float) -> Registers:
+    """Count the energy of one window: imported and exported apart, whole joules, no remainder lost.
+
+    A register never falls; OBIS 1-0:1.8.0 and 2.8.0.
+    """
+    if elapsed_s < 0:
+        raise ValueError(f"time went back by {-elapsed_s} s")
+    energy_j = abs(power_w) * elapsed_s
+    if power_w >= 0:
+        whole, carry = divmod(registers.import_carry_j + energy_j, 1.0)
+        return replace(registers, import_j=registers.import_j + int(whole), import_carry_j=carry)
+    whole, carry = divmod(registers.export_carry_j + energy_j, 1.0)
+    return replace(registers, export_j=registers.export_j + int(whole), export_carry_j=carry)
