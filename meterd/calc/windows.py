@@ -1,45 +1,29 @@
-"""Sample blocks to quantities to registers (the paper's ``getParams``); numpy only, no clock.
+"""Windows that leave nothing out: locked to the voltage's frequency, cut and measured in turn.
 
-Windows are 12 cycles at 60 Hz and 10 at 50 Hz (IEC 61000-4-30), begin at a rising zero crossing of
-the voltage's fundamental, follow its measured frequency, and leave nothing out between them.
-Definitions of the powers: IEEE Std 1459-2010.
+A window is 12 cycles at 60 Hz and 10 at 50 Hz (IEC 61000-4-30) and begins at a rising zero
+crossing of the voltage's fundamental.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from math import atan2, degrees, pi, sqrt
+from math import pi, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-from meterd import resample
+from meterd.calc.quantities import MEAN_SQUARE, quantify
+from meterd.calc.resample import Spectra, spectra
 from meterd.errors import BadWindowError
-from meterd.model import (
-    ADC_CODES,
-    Calibration,
-    Missed,
-    Quality,
-    Quantities,
-    Registers,
-    SampleBlock,
-    Waveform,
-)
-from meterd.resample import Spectra
+from meterd.model import Missed, Quality, Quantities, Waveform
 
-THD_LINES = 40
-HARMONICS_MAX = 63
-RMS_BAND = 0.25
-"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
-coloured the noise too much to be taken out again."""
-NOISE_BAND_FROM = 0.02
 SEARCH_HZ = (40.0, 70.0)
 SEARCH_S = 0.35
 RETUNE = 1e-4
 """A window whose frequency was off by more than this is measured again at the right one."""
 RETUNE_MAX = 4
-MEAN_SQUARE = 0.5  # of a sine with amplitude 1
+EDGE_SAMPLES = 1.5
+CYCLES_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +33,6 @@ class Lock:
     start_s: float  # from the waveform's start
     frequency_hz: float
     mains: bool  # False: no voltage to follow, windows run at the nominal frequency
-
-
-def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibration) -> Waveform:
-    """Volts and amperes of one circuit, each sample at the instant it was taken.
-
-    ``channels`` are the circuit's voltage and current channel. The skew between them, the
-    current sensor's delay taken off, stays in the instants; nothing is moved here.
-    """
-    voltage = block.valid & (block.channels == channels[0])
-    current = block.valid & (block.channels == channels[1])
-    pairs = min(np.count_nonzero(voltage), np.count_nonzero(current))
-    volt_codes = block.codes[voltage][:pairs].astype(np.float64)
-    amp_codes = block.codes[current][:pairs].astype(np.float64)
-    start_ns = int(block.t_ns[0])
-    clipped = _at_the_rails(volt_codes) | _at_the_rails(amp_codes)
-    return Waveform(
-        start_ns=start_ns,
-        t_s=(block.t_ns[voltage][:pairs] - start_ns) / 1e9,
-        voltage_v=(volt_codes - calibration.voltage_zero_code) * calibration.voltage_v_per_code,
-        current_t_s=(block.t_ns[current][:pairs] - start_ns) / 1e9 - calibration.current_delay_s,
-        current_a=(amp_codes - calibration.current_zero_code) * calibration.current_a_per_code,
-        quality=np.where(clipped, int(block.flags | Quality.CLIPPED), int(block.flags)).astype(
-            np.uint16
-        ),
-    )
-
-
-def _at_the_rails(channel_codes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (channel_codes <= 0) | (channel_codes >= ADC_CODES - 1)
 
 
 def window_cycles(frequency_hz: float) -> int:
@@ -94,7 +49,7 @@ def measure(
         BadWindowError: the samples do not cover the window.
     """
     for _ in range(RETUNE_MAX):
-        spectrum = resample.spectra(waveform, lock.start_s, cycles / lock.frequency_hz, cycles)
+        spectrum = spectra(waveform, lock.start_s, cycles / lock.frequency_hz, cycles)
         if sqrt(MEAN_SQUARE) * abs(spectrum.voltage[cycles]) < mains_min_v:
             return _without_mains(spectrum, cycles, lock)
         frequency_hz = _refined_frequency(spectrum, cycles, lock.frequency_hz)
@@ -135,71 +90,6 @@ def _refined_frequency(spectrum: Spectra, cycles: int, frequency_hz: float) -> f
     return frequency_hz + float(np.angle(moved)) / (2 * pi * between_s)
 
 
-def quantify(spectrum: Spectra, cycles: int) -> Quantities:
-    """All quantities of one window from its spectra; frequency is the caller's to add.
-
-    The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
-    estimated between the harmonics and taken out of the former.
-    """
-    band = min(len(spectrum.voltage), int(RMS_BAND * spectrum.sampling_hz * spectrum.duration_s))
-    voltage_v, volt_lines = _rms_and_lines(spectrum.voltage, band, cycles)
-    current_a, amp_lines = _rms_and_lines(spectrum.current, band, cycles)
-    cross = spectrum.voltage[1:band] * np.conj(spectrum.current[1:band])
-    power_w = MEAN_SQUARE * float(np.sum(cross.real))
-    fundamental = MEAN_SQUARE * spectrum.voltage[cycles] * np.conj(spectrum.current[cycles])
-    apparent_va = voltage_v * current_a
-    # |P| can only pass S by noise that is left in it.
-    power_factor = max(-1.0, min(1.0, power_w / apparent_va)) if apparent_va else None
-    return Quantities(
-        duration_s=spectrum.duration_s,
-        gap_s=spectrum.gap_s,
-        cycles=cycles,
-        frequency_hz=None,
-        voltage_v=voltage_v,
-        current_a=current_a,
-        power_w=power_w,
-        apparent_va=apparent_va,
-        reactive_var=float(fundamental.imag),
-        nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
-        power_factor=power_factor,
-        phase_deg=degrees(atan2(fundamental.imag, fundamental.real)) if current_a else None,
-        thd_voltage_pct=_thd_pct(volt_lines),
-        thd_current_pct=_thd_pct(amp_lines),
-        harmonic_voltage_v=np.sqrt(volt_lines),
-        harmonic_current_a=np.sqrt(amp_lines),
-        flags=spectrum.flags,
-    )
-
-
-def _rms_and_lines(
-    lines: NDArray[np.complex128], band: int, cycles: int
-) -> tuple[float, NDArray[np.float64]]:
-    """Rms over the band and mean squares of the harmonics 1…63, both without the noise."""
-    square = MEAN_SQUARE * np.abs(lines) ** 2
-    noise = _noise_of_a_bin(square, band, cycles)
-    mean_square = float(np.sum(square[1:band])) - noise * (band - 1)
-    harmonic = square[cycles : HARMONICS_MAX * cycles + 1 : cycles]
-    return sqrt(max(0.0, mean_square)), np.maximum(0.0, harmonic - noise)
-
-
-def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> float:
-    """Mean noise power of one bin, from the median between the harmonics.
-
-    The median does not see a few strong lines there, such as a burst-fired load's, and the
-    squares of noise are distributed exponentially, whose median is ln 2 of the mean.
-    """
-    bins = np.arange(max(cycles + 1, int(NOISE_BAND_FROM * band)), band)
-    between = square[bins[bins % cycles != 0]]
-    return float(np.median(between)) / np.log(2.0) if len(between) else 0.0
-
-
-def _thd_pct(mean_squares: NDArray[np.float64]) -> float | None:
-    if not len(mean_squares) or mean_squares[0] <= 0:
-        return None
-    distortion = float(np.sum(mean_squares[1:THD_LINES]))
-    return 100 * sqrt(distortion / float(mean_squares[0]))
-
-
 def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> Lock:
     """The first rising zero crossing of the voltage's fundamental, and its frequency.
 
@@ -213,7 +103,7 @@ def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> L
     span_s = min(SEARCH_S, float(waveform.t_s[-1]) - begin_s)
     for _ in range(RETUNE_MAX):
         cycles = max(2, int(span_s * frequency_hz))
-        spectrum = resample.spectra(waveform, begin_s, cycles / frequency_hz, cycles)
+        spectrum = spectra(waveform, begin_s, cycles / frequency_hz, cycles)
         refined_hz = _refined_frequency(spectrum, cycles, frequency_hz)
         if not SEARCH_HZ[0] < refined_hz < SEARCH_HZ[1]:
             return Lock(begin_s, nominal_hz, mains=False)
@@ -222,7 +112,10 @@ def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> L
         if settled:
             break
     phase = float(np.angle(1j * spectrum.voltage[cycles]))
-    return Lock(begin_s + (-phase % (2 * pi)) / (2 * pi * frequency_hz), frequency_hz, mains=True)
+    # A crossing just before the first sample is as good: the window's edge is filled in.
+    edge = EDGE_SAMPLES * frequency_hz / spectrum.sampling_hz
+    wait = (-phase / (2 * pi) + edge) % 1.0 - edge
+    return Lock(begin_s + wait / frequency_hz, frequency_hz, mains=True)
 
 
 def _coarse_frequency(waveform: Waveform, mains_min_v: float) -> float | None:
@@ -271,6 +164,27 @@ def stream(
             result, lock = _next_window(pending, lock, cycles, mains_min_v)
             yield result
             pending, lock = _trimmed(pending, lock)
+    if pending is not None and len(pending.t_s) > 1:
+        yield from _tail(pending, lock, nominal_hz, mains_min_v)
+
+
+def _tail(
+    pending: Waveform, lock: Lock | None, nominal_hz: float, mains_min_v: float
+) -> Iterator[Quantities | Missed]:
+    """The whole cycles left when the samples end, as a window that is marked short."""
+    if lock is None:
+        lock = find_lock(pending, nominal_hz, mains_min_v=mains_min_v)
+    while True:
+        edge_s = EDGE_SAMPLES * float(np.median(np.diff(pending.t_s)))
+        left_s = float(pending.t_s[-1]) - lock.start_s + edge_s
+        full = window_cycles(lock.frequency_hz)
+        cycles = min(full, int(left_s * lock.frequency_hz))
+        if cycles < CYCLES_MIN:
+            return
+        result, lock = _next_window(pending, lock, cycles, mains_min_v)
+        if isinstance(result, Quantities) and cycles < full:
+            result = replace(result, flags=result.flags | Quality.SHORT)
+        yield result
 
 
 def _next_window(
@@ -322,18 +236,3 @@ def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
     shift_ns = round(lock.start_s * 1e9)
     kept = _from_sample(waveform, first, shift_ns)
     return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)
-
-
-def accumulate(registers: Registers, power_w: float, elapsed_s: float) -> Registers:
-    """Count the energy of one window: imported and exported apart, whole joules, no remainder lost.
-
-    A register never falls; OBIS 1-0:1.8.0 and 2.8.0.
-    """
-    if elapsed_s < 0:
-        raise ValueError(f"time went back by {-elapsed_s} s")
-    energy_j = abs(power_w) * elapsed_s
-    if power_w >= 0:
-        whole, carry = divmod(registers.import_carry_j + energy_j, 1.0)
-        return replace(registers, import_j=registers.import_j + int(whole), import_carry_j=carry)
-    whole, carry = divmod(registers.export_carry_j + energy_j, 1.0)
-    return replace(registers, export_j=registers.export_j + int(whole), export_carry_j=carry)

@@ -1,0 +1,160 @@
+"""Quantities of one window from its spectra, and of many windows together.
+
+Definitions of the powers: IEEE Std 1459-2010. Aggregation: IEC 61000-4-30.
+"""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Iterable
+from functools import reduce
+from math import atan2, degrees, radians, sqrt
+from operator import or_
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterd.calc.resample import Spectra
+from meterd.model import Quality, Quantities
+
+THD_LINES = 40
+HARMONICS_MAX = 63
+RMS_BAND = 0.25
+"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
+coloured the noise too much to be taken out again."""
+NOISE_BAND_FROM = 0.02
+MEAN_SQUARE = 0.5  # of a sine with amplitude 1
+
+
+def quantify(spectrum: Spectra, cycles: int) -> Quantities:
+    """All quantities of one window from its spectra; frequency is the caller's to add.
+
+    The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
+    estimated between the harmonics and taken out of the former.
+    """
+    band = min(len(spectrum.voltage), int(RMS_BAND * spectrum.sampling_hz * spectrum.duration_s))
+    voltage_v, volt_lines = _rms_and_lines(spectrum.voltage, band, cycles)
+    current_a, amp_lines = _rms_and_lines(spectrum.current, band, cycles)
+    cross = spectrum.voltage[1:band] * np.conj(spectrum.current[1:band])
+    power_w = MEAN_SQUARE * float(np.sum(cross.real))
+    fundamental = MEAN_SQUARE * spectrum.voltage[cycles] * np.conj(spectrum.current[cycles])
+    apparent_va = voltage_v * current_a
+    # |P| can only pass S by noise that is left in it.
+    power_factor = max(-1.0, min(1.0, power_w / apparent_va)) if apparent_va else None
+    return Quantities(
+        duration_s=spectrum.duration_s,
+        gap_s=spectrum.gap_s,
+        cycles=cycles,
+        frequency_hz=None,
+        voltage_v=voltage_v,
+        current_a=current_a,
+        power_w=power_w,
+        apparent_va=apparent_va,
+        reactive_var=float(fundamental.imag),
+        nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
+        power_factor=power_factor,
+        phase_deg=degrees(atan2(fundamental.imag, fundamental.real)) if current_a else None,
+        thd_voltage_pct=_thd_pct(volt_lines),
+        thd_current_pct=_thd_pct(amp_lines),
+        harmonic_voltage_v=np.sqrt(volt_lines),
+        harmonic_current_a=np.sqrt(amp_lines),
+        flags=spectrum.flags,
+    )
+
+
+def _rms_and_lines(
+    lines: NDArray[np.complex128], band: int, cycles: int
+) -> tuple[float, NDArray[np.float64]]:
+    """Rms over the band and mean squares of the harmonics 1…63, both without the noise."""
+    square = MEAN_SQUARE * np.abs(lines) ** 2
+    noise = _noise_of_a_bin(square, band, cycles)
+    mean_square = float(np.sum(square[1:band])) - noise * (band - 1)
+    harmonic = square[cycles : HARMONICS_MAX * cycles + 1 : cycles]
+    return sqrt(max(0.0, mean_square)), np.maximum(0.0, harmonic - noise)
+
+
+def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> float:
+    """Mean noise power of one bin, from the median between the harmonics.
+
+    The median does not see a few strong lines there, such as a burst-fired load's, and the
+    squares of noise are distributed exponentially, whose median is ln 2 of the mean.
+    """
+    bins = np.arange(max(cycles + 1, int(NOISE_BAND_FROM * band)), band)
+    between = square[bins[bins % cycles != 0]]
+    return float(np.median(between)) / np.log(2.0) if len(between) else 0.0
+
+
+def _thd_pct(mean_squares: NDArray[np.float64]) -> float | None:
+    if not len(mean_squares) or mean_squares[0] <= 0:
+        return None
+    distortion = float(np.sum(mean_squares[1:THD_LINES]))
+    return 100 * sqrt(distortion / float(mean_squares[0]))
+
+
+def aggregate(windows: list[Quantities]) -> Quantities:
+    """Windows as one: rms values as rms, powers as means, angle of the summed phasors.
+
+    Weighted by duration (IEC 61000-4-30 aggregates rms values by their squares). Harmonics, THD
+    and angle come from the whole windows of 10 or 12 cycles, as IEC 61000-4-7 defines them; from
+    short ones only where there is no other. What no window knows stays unknown.
+    """
+    assert windows
+    duration_s = sum(window.duration_s for window in windows)
+    whole = [w for w in windows if not w.flags & Quality.SHORT] or windows
+
+    def mean(values: Iterable[float]) -> float:
+        pairs = zip(windows, values, strict=True)
+        return sum(window.duration_s * value for window, value in pairs) / duration_s
+
+    power_w = mean(window.power_w for window in windows)
+    apparent_va = mean(window.apparent_va for window in windows)
+    volt_lines = _mean_squares(whole, [window.harmonic_voltage_v for window in whole])
+    amp_lines = _mean_squares(whole, [window.harmonic_current_a for window in whole])
+    with_mains = any(window.frequency_hz is not None for window in windows)
+    return Quantities(
+        duration_s=duration_s,
+        gap_s=sum(window.gap_s for window in windows),
+        cycles=sum(window.cycles for window in windows),
+        frequency_hz=_mean_frequency(windows),
+        voltage_v=sqrt(mean(window.voltage_v**2 for window in windows)),
+        current_a=sqrt(mean(window.current_a**2 for window in windows)),
+        power_w=power_w,
+        apparent_va=apparent_va,
+        reactive_var=mean(window.reactive_var for window in windows),
+        nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
+        power_factor=power_w / apparent_va if with_mains and apparent_va else None,
+        phase_deg=_mean_phase_deg(whole),
+        thd_voltage_pct=_thd_pct(volt_lines) if with_mains else None,
+        thd_current_pct=_thd_pct(amp_lines) if with_mains else None,
+        harmonic_voltage_v=np.sqrt(volt_lines),
+        harmonic_current_a=np.sqrt(amp_lines),
+        flags=reduce(or_, (window.flags for window in windows)),
+    )
+
+
+def _mean_squares(
+    windows: list[Quantities], lines: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    common = min(len(line) for line in lines)
+    weights = np.array([window.duration_s for window in windows])
+    squares = np.array([line[:common] ** 2 for line in lines])
+    return np.asarray(weights @ squares / weights.sum(), np.float64)
+
+
+def _mean_frequency(windows: list[Quantities]) -> float | None:
+    known = [(w.cycles, w.cycles / w.frequency_hz) for w in windows if w.frequency_hz is not None]
+    if not known:
+        return None
+    return sum(cycles for cycles, _ in known) / sum(seconds for _, seconds in known)
+
+
+def _mean_phase_deg(windows: list[Quantities]) -> float | None:
+    """The angle of the mean phasor of fundamental power: 179° and −179° average to 180°."""
+    phasor = sum(
+        w.duration_s
+        * float(w.harmonic_voltage_v[0] * w.harmonic_current_a[0])
+        * cmath.exp(1j * radians(w.phase_deg))
+        for w in windows
+        if w.phase_deg is not None
+    )
+    return degrees(cmath.phase(phasor)) if phasor else None
