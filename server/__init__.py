@@ -1,0 +1,1 @@
+"""The server: customers, meters and the readings that they are billed by."""

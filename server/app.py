@@ -1,0 +1,101 @@
+"""Routes, and the way from a WSGI request to an answer that carries what it must."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from server import claim, ingest
+from server.db import Database
+from server.errors import BusyError
+from server.responses import RefusedError, json_refusal, refusal_of, secure
+from server.settings import Settings
+from server.site import Site, make_site
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+
+Route = Callable[..., Response]
+ROUTES: dict[str, Route] = {
+    "post_claim": claim.post_claim,
+    "get_readings": ingest.get_readings,
+    "post_readings": ingest.post_readings,
+}
+
+
+def utc_s() -> int:
+    """Now, in whole UTC seconds."""
+    return int(time.time())
+
+
+def create_app(
+    database: Database,
+    settings: Settings | None = None,
+    clock_utc_s: Callable[[], int] = utc_s,
+) -> WSGIApplication:
+    """The server as one WSGI application; the database must be current."""
+    settings = settings or Settings()
+    site = make_site(database, settings, clock_utc_s)
+    application: WSGIApplication = partial(_application, site, _routes())
+    if settings.proxies:
+        application = ProxyFix(application, x_for=settings.proxies, x_proto=0, x_host=0)
+    return application
+
+
+def _routes() -> Map:
+    return Map(
+        [
+            Rule("/api/v1/claim", methods=["POST"], endpoint="post_claim"),
+            Rule("/api/v1/readings/<stream>", methods=["GET"], endpoint="get_readings"),
+            Rule("/api/v1/readings/<stream>", methods=["POST"], endpoint="post_readings"),
+        ],
+        redirect_defaults=False,
+        merge_slashes=False,
+        strict_slashes=True,
+    )
+
+
+def _application(
+    site: Site, routes: Map, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    request = Request(environ)
+    response = secure(_answer(site, routes, request))
+    return response(environ, start_response)
+
+
+def _answer(site: Site, routes: Map, request: Request) -> Response:
+    try:
+        endpoint, arguments = routes.bind_to_environ(request.environ).match()
+        return ROUTES[endpoint](site, request, **arguments)
+    except RefusedError as refusal:
+        return json_refusal(refusal)
+    except HTTPException as error:
+        return _error(request, error)
+    except BusyError as error:
+        return _busy(request, error)
+    except Exception:
+        LOG.exception("%s %s failed", request.method, request.path)
+        return _error(request, InternalServerError())
+
+
+def _busy(request: Request, error: BusyError) -> Response:
+    unavailable = ServiceUnavailable(str(error), retry_after=error.retry_after_s)
+    response = _error(request, unavailable)
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _error(request: Request, error: HTTPException) -> Response:
+    if request.path.startswith("/api/"):
+        return json_refusal(refusal_of(error))
+    return json_refusal(refusal_of(error))

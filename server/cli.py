@@ -1,0 +1,266 @@
+"""``meterd-server``: the operator's commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import click
+
+from server import registry
+from server.app import utc_s
+from server.db import Database, close, open_database, writing
+from server.errors import ServerError
+from server.hashing import SlowHashing, new_secret, slow_hash
+from server.migrate import require_current, upgrade
+from server.serve import serve
+from server.settings import Scheme, Settings
+
+DATABASE_DEFAULT = "sqlite:///meterd-server.db"
+GENERATED_PASSWORD_CHARACTERS = 16
+
+database_option = click.option(
+    "--database",
+    envvar="METERD_SERVER_DATABASE",
+    default=DATABASE_DEFAULT,
+    show_default=True,
+    show_envvar=True,
+    metavar="URL",
+    help="Where the data is: sqlite:///relative.db or sqlite:////absolute/path.db.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="meterd")
+def main() -> None:
+    """The server that electricity meters report to.
+
+    \b
+    First time:
+      meterd-server init
+      meterd-server create-customer --name "Ana López" --user ana
+      meterd-server create-meter --serial MX-000001 --user ana --service-number 123456789012
+      meterd-server run
+    On the meter, with the claim code that create-meter printed:
+      meterctl claim K7QM-2XWD
+    """
+
+
+@main.command()
+@database_option
+@click.option(
+    "--restored",
+    is_flag=True,
+    help="The file comes from a backup: tell the meters that what is held may have gone back.",
+)
+@json_option
+def init(database: str, restored: bool, as_json: bool) -> None:
+    """Create the database, or bring it to this program's version.
+
+    Safe to repeat: what is current stays as it is. Stop the server and make a backup before
+    bringing an older database up to date.
+    """
+    with _sentences(), _opened(database, create=True) as opened:
+        version = upgrade(opened, restored=restored)
+        _show(
+            as_json,
+            {"database": str(opened.path), "version": version},
+            f"{opened.path} is ready (version {version}).",
+        )
+
+
+@main.command()
+@database_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen at; 0 takes a free one.",
+)
+@click.option(
+    "--url-scheme",
+    envvar="METERD_SERVER_URL_SCHEME",
+    type=click.Choice(["http", "https"]),
+    default="http",
+    show_default=True,
+    show_envvar=True,
+    help="What customers' browsers speak; https when a proxy in front ends TLS.",
+)
+@click.option(
+    "--proxies",
+    envvar="METERD_SERVER_PROXIES",
+    type=click.IntRange(0, 10),
+    default=0,
+    show_default=True,
+    show_envvar=True,
+    help="How many proxies of yours stand in front; their X-Forwarded-For is then believed.",
+)
+@json_option
+def run(
+    database: str, host: str, port: int, url_scheme: Scheme, proxies: int, as_json: bool
+) -> None:
+    """Serve meters and customers until Ctrl-C or SIGTERM.
+
+    Customers' passwords and meters' credentials cross the network: anywhere but on your own
+    machine put a proxy with TLS in front and say --url-scheme https --proxies 1.
+    """
+    with _sentences():
+        serve(
+            database,
+            Settings(url_scheme=url_scheme, proxies=proxies),
+            host=host,
+            port=port,
+            on_listening=partial(_listening, as_json),
+        )
+
+
+@main.command("create-customer")
+@database_option
+@click.option("--name", required=True, help="As on the bill.")
+@click.option("--user", required=True, help="What the customer logs in with; lower case.")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input; without this one is made up and printed once.",
+)
+@json_option
+def create_customer(
+    database: str, name: str, user: str, password_stdin: bool, as_json: bool
+) -> None:
+    """Create a customer and the login to the customer's page.
+
+    A password is never an argument: other users of the machine could read it there.
+    """
+    with _sentences(), _opened(database) as opened:
+        password = _password(password_stdin)
+        password_hash = slow_hash(SlowHashing(), password)
+        with writing(opened) as connection:
+            customer_id = registry.create_customer(
+                connection,
+                name=name,
+                user_name=user,
+                password_hash=password_hash,
+                now_utc_s=utc_s(),
+            )
+        answer: dict[str, Any] = {"customer_id": customer_id, "user": user}
+        sentence = f"Customer {customer_id} logs in as {user}."
+        if not password_stdin:
+            answer["password"] = password
+            sentence += f"\nPassword (shown only now): {password}"
+        _show(as_json, answer, sentence)
+
+
+@main.command("create-meter")
+@database_option
+@click.option("--serial", required=True, help="The meter's serial number.")
+@click.option("--user", required=True, help="User name of the customer whose place it measures.")
+@click.option("--service-number", help="Number of the supply; default: the serial.")
+@click.option("--area", default="-", show_default=True, help="Zone or feeder, free text.")
+@click.option(
+    "--time-zone",
+    default=registry.TIME_ZONE_DEFAULT,
+    show_default=True,
+    help="IANA name; the customer's days begin and end there.",
+)
+@click.option("--nominal-v", default=127, show_default=True, help="Nominal voltage.")
+@click.option("--nominal-hz", default=60, show_default=True, help="Nominal frequency: 50 or 60.")
+@json_option
+def create_meter(
+    database: str,
+    serial: str,
+    user: str,
+    service_number: str | None,
+    area: str,
+    time_zone: str,
+    nominal_v: int,
+    nominal_hz: int,
+    as_json: bool,
+) -> None:
+    """Register a meter at a customer's supply and print its claim code.
+
+    The code is good once and for seven days; the installer types it into `meterctl claim` on the
+    meter.
+    """
+    place = registry.UsagePoint(service_number or serial, area, time_zone, nominal_v, nominal_hz)
+    with _sentences(), _opened(database) as opened, writing(opened) as connection:
+        registry.create_meter(
+            connection, serial=serial, user_name=user, place=place, now_utc_s=utc_s()
+        )
+        code, expires_utc_s = registry.create_claim_code(
+            connection, SlowHashing(), serial=serial, now_utc_s=utc_s()
+        )
+    _show_code(as_json, serial, code, expires_utc_s)
+
+
+@main.command("create-claim-code")
+@database_option
+@click.option("--serial", required=True, help="The meter's serial number.")
+@json_option
+def create_claim_code(database: str, serial: str, as_json: bool) -> None:
+    """Print a new claim code for a meter that is registered already.
+
+    For a code that expired or whose answer was lost, and for a meter whose memory was replaced.
+    Earlier codes lose their use; the meter's present credential works until the code is used.
+    """
+    with _sentences(), _opened(database) as opened, writing(opened) as connection:
+        code, expires_utc_s = registry.create_claim_code(
+            connection, SlowHashing(), serial=serial, now_utc_s=utc_s()
+        )
+    _show_code(as_json, serial, code, expires_utc_s)
+
+
+def _password(from_stdin: bool) -> str:
+    if not from_stdin:
+        return new_secret()[:GENERATED_PASSWORD_CHARACTERS]
+    password = sys.stdin.readline(registry.PASSWORD_CHARACTERS_MAX + 2).rstrip("\r\n")
+    registry.require_password(password)
+    return password
+
+
+def _listening(as_json: bool, address: str) -> None:
+    _show(as_json, {"address": address}, f"Serving at {address} (Ctrl-C ends it)")
+    sys.stdout.flush()
+
+
+def _show_code(as_json: bool, serial: str, code: str, expires_utc_s: int) -> None:
+    until = datetime.fromtimestamp(expires_utc_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    _show(
+        as_json,
+        {"meter": serial, "claim_code": code, "expires_utc_s": expires_utc_s},
+        f"Claim code for {serial}: {code}\nGood once, until {until}. "
+        f"On the meter: meterctl claim {code}",
+    )
+
+
+def _show(as_json: bool, answer: dict[str, Any], sentence: str) -> None:
+    click.echo(json.dumps(answer) if as_json else sentence)
+
+
+@contextmanager
+def _opened(url: str, *, create: bool = False) -> Iterator[Database]:
+    database = open_database(url, create=create)
+    try:
+        if not create:
+            require_current(database)
+        yield database
+    finally:
+        close(database)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """What a user can mend is one sentence and exit status 1, never a traceback."""
+    try:
+        yield
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,141 @@
+"""``/api/v1/readings/{stream}``: limits first, then one transaction, then the answer."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+
+from werkzeug.wrappers import Request, Response
+
+from server import readings, registry, wire
+from server.db import reading, writing
+from server.readings import Arrival, Head, RowAnswer
+from server.responses import RefusedError, json_answer
+from server.site import Site
+
+LOG = logging.getLogger(__name__)
+AUTHORIZATION = re.compile(r"Bearer ([A-Za-z0-9._-]{1,200})\Z")
+NUMBER = re.compile(r"[0-9]{1,16}\Z")
+
+
+def get_readings(site: Site, request: Request, stream: str) -> Response:
+    """How far the server holds the stream, for a meter that wants to know before it sends.
+
+    Raises:
+        RefusedError: 400 no stream, 401 no or no valid credential.
+    """
+    meter_id, _ = _authorised(site, request)
+    _require_stream(stream)
+    now_utc_s = site.clock_utc_s()
+    with writing(site.database) as connection:
+        registry.seen(connection, meter_id, now_utc_s)
+        head = readings.head(connection, meter_id, stream)
+    return json_answer(_content(stream, head, now_utc_s))
+
+
+def post_readings(site: Site, request: Request, stream: str) -> Response:
+    """Keep the lines and answer for each; the answer leaves after they are on disk.
+
+    Raises:
+        RefusedError: as docs/protocol.md's "Answers that are not 200" lists them.
+    """
+    meter_id, serial = _authorised(site, request)
+    _require_stream(stream)
+    first_seq = _first_seq(request)
+    lines = _lines(request)
+    if first_seq + len(lines) - 1 > wire.SEQ_MAX:
+        raise RefusedError(400, f"first_seq and the lines after it must stay below {wire.SEQ_MAX}")
+    arrivals = _decoded(lines, first_seq, serial, stream)
+    now_utc_s = site.clock_utc_s()
+    try:
+        with writing(site.database) as connection:
+            registry.seen(connection, meter_id, now_utc_s)
+            head, answers = readings.keep(connection, meter_id, stream, arrivals, now_utc_s)
+    except readings.TooManyStreamsError as error:
+        raise RefusedError(403, f"{error}; the operator must look at it") from error
+    _tell_operator(serial, stream, answers)
+    content = _content(stream, head, now_utc_s)
+    return json_answer(content | {"rows": [_row(answer) for answer in answers]})
+
+
+def _authorised(site: Site, request: Request) -> tuple[int, str]:
+    challenge = {"WWW-Authenticate": "Bearer"}
+    given = AUTHORIZATION.match(request.headers.get("Authorization", ""))
+    if given is None:
+        raise RefusedError(401, "send Authorization: Bearer and the meter's credential", challenge)
+    with reading(site.database) as connection:
+        meter = registry.meter_of(connection, given[1])
+    if meter is None:
+        raise RefusedError(401, "this credential is not known or revoked: claim again", challenge)
+    return meter
+
+
+def _require_stream(stream: str) -> None:
+    if re.match(wire.STREAM_PATTERN, stream) is None:
+        raise RefusedError(400, "a stream is 32 hexadecimal digits in lower case")
+
+
+def _first_seq(request: Request) -> int:
+    given = request.args.get("first_seq", "")
+    if NUMBER.match(given) is None or int(given) < 1:
+        raise RefusedError(400, "first_seq, the number of the first line, is absent or below 1")
+    return int(given)
+
+
+def _lines(request: Request) -> list[bytes]:
+    if request.mimetype != "application/x-ndjson":
+        raise RefusedError(415, "send Content-Type: application/x-ndjson")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RefusedError(415, "send the lines as they are, without Content-Encoding")
+    request.max_content_length = wire.BODY_BYTES_MAX
+    body = request.get_data(cache=False)
+    if body.count(b"\n") > wire.LINES_MAX:
+        raise RefusedError(413, f"at most {wire.LINES_MAX} lines")
+    lines = wire.split_lines(body)
+    if lines is None:
+        raise RefusedError(400, "the body is empty or its last line has no end")
+    return lines
+
+
+def _decoded(lines: Sequence[bytes], first_seq: int, serial: str, stream: str) -> list[Arrival]:
+    arrivals = []
+    for seq, line in enumerate(lines, first_seq):
+        decoded = wire.decode(line, meter=serial, stream=stream, seq=seq)
+        if isinstance(decoded, wire.UnknownMajor):
+            raise RefusedError(
+                426,
+                f"line {seq} is of schema {decoded.schema}, this server knows {wire.SCHEMA}: "
+                "nothing was stored, keep the rows until the server is newer",
+                {"Upgrade": f"meterd/{wire.SCHEMA}"},
+            )
+        arrivals.append(Arrival(seq, line, decoded))
+    return arrivals
+
+
+def _tell_operator(serial: str, stream: str, answers: Sequence[RowAnswer]) -> None:
+    for answer in answers:
+        if answer.result in ("conflict", "invalid"):
+            LOG.warning(
+                "meter %s stream %s line %d is in quarantine: %s, %r",
+                serial,
+                stream,
+                answer.seq,
+                answer.result,
+                answer.reason,
+            )
+
+
+def _content(stream: str, head: Head, now_utc_s: int) -> dict[str, object]:
+    return {
+        "schema": wire.SCHEMA,
+        "stream": stream,
+        "epoch": head.epoch,
+        "hwm": head.hwm,
+        "server_utc_s": now_utc_s,
+    }
+
+
+def _row(answer: RowAnswer) -> dict[str, object]:
+    row: dict[str, object] = {"seq": answer.seq, "result": answer.result}
+    return row if answer.reason is None else row | {"reason": answer.reason}
