@@ -79,6 +79,7 @@ class Quantities:
     Unknown is None: without mains there is no frequency, without current no angle.
     """
 
+    end_ns: int  # monotonic instant
     duration_s: float
     gap_s: float  # how much of the duration was not sampled
     cycles: float
@@ -102,6 +103,7 @@ class Quantities:
 class Missed:
     """Time that could not be measured; no energy is invented for it."""
 
+    end_ns: int  # monotonic instant
     duration_s: float
     reason: str
 

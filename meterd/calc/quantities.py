@@ -42,6 +42,7 @@ def quantify(spectrum: Spectra, cycles: int) -> Quantities:
     # |P| can only pass S by noise that is left in it.
     power_factor = max(-1.0, min(1.0, power_w / apparent_va)) if apparent_va else None
     return Quantities(
+        end_ns=spectrum.end_ns,
         duration_s=spectrum.duration_s,
         gap_s=spectrum.gap_s,
         cycles=cycles,
@@ -112,6 +113,7 @@ def aggregate(windows: list[Quantities]) -> Quantities:
     amp_lines = _mean_squares(whole, [window.harmonic_current_a for window in whole])
     with_mains = any(window.frequency_hz is not None for window in windows)
     return Quantities(
+        end_ns=windows[-1].end_ns,
         duration_s=duration_s,
         gap_s=sum(window.gap_s for window in windows),
         cycles=sum(window.cycles for window in windows),

@@ -34,6 +34,7 @@ class Spectra:
     voltage: NDArray[np.complex128]  # (k,)
     current: NDArray[np.complex128]  # (k,) de-skewed
     grid_v: NDArray[np.float64]  # (n,) the voltage, evenly spaced over the window
+    end_ns: int
     duration_s: float
     gap_s: float
     """How much of the window was not sampled and was filled from its other cycles."""
@@ -71,6 +72,7 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
         voltage=(up + down) / response,
         current=(up - down) / (1j * response) * turn,
         grid_v=z.real,
+        end_ns=waveform.start_ns + round((start_s + duration_s) * 1e9),
         duration_s=duration_s,
         gap_s=missing * duration_s,
         sampling_hz=1 / spacing_s,

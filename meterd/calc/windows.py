@@ -141,69 +141,88 @@ def stream(
 ) -> Iterator[Quantities | Missed]:
     """Gapless windows from waveforms as they come; what could not be measured is a Missed.
 
-    A window's ``duration_s`` reaches to the start of the next, so that the durations add up to
-    the time that passed.
+    A window's ``duration_s`` reaches to the start of the next, so that all durations together are
+    the time that passed. When the waveforms end, the whole cycles that are left come as windows
+    marked short.
     """
     pending: Waveform | None = None
     lock: Lock | None = None
     for waveform in waveforms:
         pending = waveform if pending is None else _joined(pending, waveform)
         while len(pending.t_s):
-            end_s = float(pending.t_s[-1])
-            if lock is None or not lock.mains:
-                begin_s = float(pending.t_s[0]) if lock is None else lock.start_s
-                if end_s - begin_s < SEARCH_S:
-                    break
-                since = _from_sample(pending, int(np.searchsorted(pending.t_s, begin_s)))
-                lock = find_lock(since, nominal_hz, mains_min_v=mains_min_v)
-                if lock.start_s > begin_s:
-                    yield Missed(lock.start_s - begin_s, "locking to the mains")
+            if lock is None:
+                lock = Lock(float(pending.t_s[0]), nominal_hz, mains=False)
+            left_s = float(pending.t_s[-1]) - lock.start_s
             cycles = window_cycles(lock.frequency_hz)
-            if end_s < lock.start_s + (cycles + 0.5) / lock.frequency_hz:
+            if left_s < ((cycles + 0.5) / lock.frequency_hz if lock.mains else SEARCH_S):
                 break
-            result, lock = _next_window(pending, lock, cycles, mains_min_v)
-            yield result
+            results, lock = _step(pending, lock, nominal_hz, mains_min_v)
+            yield from results
             pending, lock = _trimmed(pending, lock)
-    if pending is not None and len(pending.t_s) > 1:
+    if pending is not None and lock is not None:
         yield from _tail(pending, lock, nominal_hz, mains_min_v)
 
 
-def _tail(
-    pending: Waveform, lock: Lock | None, nominal_hz: float, mains_min_v: float
-) -> Iterator[Quantities | Missed]:
-    """The whole cycles left when the samples end, as a window that is marked short."""
-    if lock is None:
-        lock = find_lock(pending, nominal_hz, mains_min_v=mains_min_v)
-    while True:
-        edge_s = EDGE_SAMPLES * float(np.median(np.diff(pending.t_s)))
-        left_s = float(pending.t_s[-1]) - lock.start_s + edge_s
-        full = window_cycles(lock.frequency_hz)
-        cycles = min(full, int(left_s * lock.frequency_hz))
-        if cycles < CYCLES_MIN:
-            return
-        result, lock = _next_window(pending, lock, cycles, mains_min_v)
-        if isinstance(result, Quantities) and cycles < full:
-            result = replace(result, flags=result.flags | Quality.SHORT)
-        yield result
+Results = list[Quantities | Missed]
 
 
-def _next_window(
-    pending: Waveform, lock: Lock, cycles: int, mains_min_v: float
-) -> tuple[Quantities | Missed, Lock]:
+def _step(
+    pending: Waveform, lock: Lock, nominal_hz: float, mains_min_v: float, cycles_max: int = 12
+) -> tuple[Results, Lock]:
+    """Find the mains if they are not known, and measure the window there."""
+    results: Results = []
     try:
+        if not lock.mains:
+            begin_s = lock.start_s
+            since = _from_sample(pending, int(np.searchsorted(pending.t_s, begin_s)))
+            lock = find_lock(since, nominal_hz, mains_min_v=mains_min_v)
+            if lock.start_s > begin_s + 1e-9:
+                results.append(_missed(pending, begin_s, lock.start_s, "finding the mains"))
+            if lock.mains:
+                return results, lock
+        cycles = min(cycles_max, window_cycles(lock.frequency_hz))
         quantities, following = measure(pending, lock, cycles, mains_min_v=mains_min_v)
     except BadWindowError as bad:
-        resumed_s = _first_sample_after_hole(pending, lock)
-        return Missed(resumed_s - lock.start_s, str(bad)), replace(
-            lock, start_s=resumed_s, mains=False
-        )
-    return replace(quantities, duration_s=following.start_s - lock.start_s), following
+        resumed_s = _behind_the_hole(pending, lock.start_s)
+        missed = _missed(pending, lock.start_s, resumed_s, str(bad))
+        return [*results, missed], Lock(resumed_s, lock.frequency_hz, mains=False)
+    elapsed_s = following.start_s - lock.start_s
+    return [*results, replace(quantities, duration_s=elapsed_s)], following
 
 
-def _first_sample_after_hole(waveform: Waveform, lock: Lock) -> float:
-    """Where to lock again: behind the longest hole in or after the window."""
-    t_s = waveform.t_s[max(0, int(np.searchsorted(waveform.t_s, lock.start_s)) - 1) :]
-    return max(lock.start_s, float(t_s[int(np.argmax(np.diff(t_s))) + 1]))
+def _missed(pending: Waveform, from_s: float, to_s: float, reason: str) -> Missed:
+    return Missed(pending.start_ns + round(to_s * 1e9), to_s - from_s, reason)
+
+
+def _behind_the_hole(waveform: Waveform, start_s: float) -> float:
+    """The first sample after the longest hole that begins within a search's length of the start.
+
+    Always later than the start, so that whoever goes on from there gets on.
+    """
+    first, last = np.searchsorted(waveform.t_s, (start_s, start_s + SEARCH_S))
+    around = waveform.t_s[max(0, int(first) - 1) : int(last) + 2]
+    if len(around) < 2:
+        return start_s + SEARCH_S
+    behind_s = float(around[int(np.argmax(np.diff(around))) + 1])
+    return behind_s if behind_s > start_s else float(around[-1])
+
+
+def _tail(
+    pending: Waveform, lock: Lock, nominal_hz: float, mains_min_v: float
+) -> Iterator[Quantities | Missed]:
+    """The whole cycles left when the samples end."""
+    edge_s = EDGE_SAMPLES * float(np.median(np.diff(pending.t_s))) if len(pending.t_s) > 1 else 0.0
+    while True:
+        left_s = (float(pending.t_s[-1]) if len(pending.t_s) else 0.0) - lock.start_s + edge_s
+        cycles = int(left_s * lock.frequency_hz)
+        if cycles < CYCLES_MIN:
+            return
+        results, lock = _step(pending, lock, nominal_hz, mains_min_v, cycles)
+        short = cycles < window_cycles(lock.frequency_hz)
+        for result in results:
+            if short and isinstance(result, Quantities):
+                result = replace(result, flags=result.flags | Quality.SHORT)
+            yield result
 
 
 def _joined(earlier: Waveform, later: Waveform) -> Waveform:
