@@ -1,7 +1,10 @@
-"""Windows that leave nothing out: locked to the voltage's frequency, cut and measured in turn.
+"""Sample blocks to waveforms to windows to registers (the paper's ``getParams``).
 
-A window is 12 cycles at 60 Hz and 10 at 50 Hz (IEC 61000-4-30) and begins at a rising zero
-crossing of the voltage's fundamental.
+Numpy only: no clock, no bus, no log. What a window's quantities are and how spectra are had from
+uneven samples is in :mod:`meterd.metrology`.
+
+A window is 12 cycles at 60 Hz and 10 at 50 Hz (IEC 61000-4-30), begins at a rising zero crossing
+of the voltage's fundamental, follows its measured frequency, and the next begins where it ends.
 """
 
 from __future__ import annotations
@@ -11,11 +14,34 @@ from dataclasses import dataclass, replace
 from math import pi, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
-from meterd.calc.quantities import MEAN_SQUARE, quantify
-from meterd.calc.resample import Spectra, spectra
 from meterd.errors import BadWindowError
-from meterd.model import Missed, Quality, Quantities, Waveform
+from meterd.metrology.quantities import MEAN_SQUARE, aggregate, quantify
+from meterd.metrology.resample import Spectra, spectra
+from meterd.model import (
+    ADC_CODES,
+    Calibration,
+    Missed,
+    Quality,
+    Quantities,
+    Registers,
+    SampleBlock,
+    Waveform,
+)
+
+__all__ = [
+    "Lock",
+    "accumulate",
+    "aggregate",
+    "align",
+    "find_lock",
+    "measure",
+    "stream",
+    "window_cycles",
+]
+
+Results = list[Quantities | Missed]
 
 SEARCH_HZ = (40.0, 70.0)
 SEARCH_S = 0.35
@@ -33,6 +59,35 @@ class Lock:
     start_s: float  # from the waveform's start
     frequency_hz: float
     mains: bool  # False: no voltage to follow, windows run at the nominal frequency
+
+
+def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibration) -> Waveform:
+    """Volts and amperes of one circuit, each sample at the instant it was taken.
+
+    ``channels`` are the circuit's voltage and current channel. The skew between them, the
+    current sensor's delay taken off, stays in the instants; nothing is moved here.
+    """
+    voltage = block.valid & (block.channels == channels[0])
+    current = block.valid & (block.channels == channels[1])
+    pairs = min(np.count_nonzero(voltage), np.count_nonzero(current))
+    volt_codes = block.codes[voltage][:pairs].astype(np.float64)
+    amp_codes = block.codes[current][:pairs].astype(np.float64)
+    start_ns = int(block.t_ns[0])
+    clipped = _at_the_rails(volt_codes) | _at_the_rails(amp_codes)
+    return Waveform(
+        start_ns=start_ns,
+        t_s=(block.t_ns[voltage][:pairs] - start_ns) / 1e9,
+        voltage_v=(volt_codes - calibration.voltage_zero_code) * calibration.voltage_v_per_code,
+        current_t_s=(block.t_ns[current][:pairs] - start_ns) / 1e9 - calibration.current_delay_s,
+        current_a=(amp_codes - calibration.current_zero_code) * calibration.current_a_per_code,
+        quality=np.where(clipped, int(block.flags | Quality.CLIPPED), int(block.flags)).astype(
+            np.uint16
+        ),
+    )
+
+
+def _at_the_rails(channel_codes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (channel_codes <= 0) | (channel_codes >= ADC_CODES - 1)
 
 
 def window_cycles(frequency_hz: float) -> int:
@@ -163,9 +218,6 @@ def stream(
         yield from _tail(pending, lock, nominal_hz, mains_min_v)
 
 
-Results = list[Quantities | Missed]
-
-
 def _step(
     pending: Waveform, lock: Lock, nominal_hz: float, mains_min_v: float, cycles_max: int = 12
 ) -> tuple[Results, Lock]:
@@ -255,3 +307,18 @@ def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
     shift_ns = round(lock.start_s * 1e9)
     kept = _from_sample(waveform, first, shift_ns)
     return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)
+
+
+def accumulate(registers: Registers, power_w: float, elapsed_s: float) -> Registers:
+    """Count the energy of one window: imported and exported apart, whole joules, no remainder lost.
+
+    A register never falls; OBIS 1-0:1.8.0 and 2.8.0.
+    """
+    if elapsed_s < 0:
+        raise ValueError(f"time went back by {-elapsed_s} s")
+    energy_j = abs(power_w) * elapsed_s
+    if power_w >= 0:
+        whole, carry = divmod(registers.import_carry_j + energy_j, 1.0)
+        return replace(registers, import_j=registers.import_j + int(whole), import_carry_j=carry)
+    whole, carry = divmod(registers.export_carry_j + energy_j, 1.0)
+    return replace(registers, export_j=registers.export_j + int(whole), export_carry_j=carry)

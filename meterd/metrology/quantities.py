@@ -14,7 +14,7 @@ from operator import or_
 import numpy as np
 from numpy.typing import NDArray
 
-from meterd.calc.resample import Spectra
+from meterd.metrology.resample import Spectra
 from meterd.model import Quality, Quantities
 
 THD_LINES = 40

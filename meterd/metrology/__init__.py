@@ -1,0 +1,1 @@
+"""What a measuring window says, and how its spectra are had from uneven samples."""
