@@ -281,6 +281,11 @@ def test_bit_three_is_the_backlight(bench: Bench) -> None:
     assert (dark, bench.expander.backlight) == (False, True)
 
 
+def test_the_expander_gives_back_the_pins_it_was_told(bench: Bench) -> None:
+    bench.bus.write_byte(0x27, 0xA8)
+    assert bench.bus.read_byte(0x27) == 0xA8
+
+
 def test_an_address_without_a_chip_does_not_acknowledge(bench: Bench) -> None:
     with pytest.raises(OSError, match="Remote I/O") as failure:
         bench.bus.write_byte(0x3F, 0)

@@ -6,8 +6,8 @@ The usual backpack wires the expander's eight pins so (NXP PCF8574, "quasi-bidir
     pin    D7   D6   D5   D4   backlight  E   R/W  RS
 
 and the controller takes a nibble at each falling edge of E, the high one first (Hitachi
-ADE-207-272, "Interfacing to the MPU"). Not modelled: reading back (busy flag, memory), which
-no backpack driver uses, and the pixels of the built-in characters.
+ADE-207-272, "Interfacing to the MPU"). Not modelled: the controller's answers (busy flag,
+memory), which no backpack driver asks for, and the pixels of the built-in characters.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class I2cDevice(Protocol):
 
     def write(self, value: int, now_ns: int) -> None:
         """One byte, acknowledged at ``now_ns``."""
+
+    def read(self) -> int:
+        """The byte that the chip gives when it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,10 @@ class Pcf8574:
         self._pins = 0xFF
         self._display.power_on(now_ns)
 
+    def read(self) -> int:
+        """The levels of the pins, which nothing but the last byte drives."""
+        return self._pins
+
     def write(self, value: int, now_ns: int) -> None:
         """The pins change, all at once."""
         before, self._pins = self._pins, value
@@ -224,11 +231,18 @@ class SimulatedI2cBus:
         Raises:
             OSError: errno 121 (EREMOTEIO), as Linux reports it, when nothing acknowledges.
         """
+        self._device(address).write(value & 0xFF, self._clock_ns())
+
+    def read_byte(self, address: int, /) -> int:
+        """Receive one byte; raises OSError as ``write_byte`` does."""
+        return self._device(address).read()
+
+    def _device(self, address: int) -> I2cDevice:
         self.transactions += 1
         device = self._devices.get(address) if self._plugged else None
         if device is None:
             raise OSError(errno.EREMOTEIO, os.strerror(errno.EREMOTEIO))
-        device.write(value & 0xFF, self._clock_ns())
+        return device
 
     def unplug(self) -> None:
         """Pull the connector: supply and bus are gone."""

@@ -1,0 +1,1 @@
+"""The real drivers, unmodified, on emulated devices."""
