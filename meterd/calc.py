@@ -35,6 +35,7 @@ __all__ = [
     "accumulate",
     "aggregate",
     "align",
+    "between",
     "find_lock",
     "measure",
     "stream",
@@ -298,6 +299,20 @@ def _from_sample(waveform: Waveform, first: int, shift_ns: int = 0) -> Waveform:
         current_t_s=waveform.current_t_s[first:] - shift_ns / 1e9,
         current_a=waveform.current_a[first:],
         quality=waveform.quality[first:],
+    )
+
+
+def between(waveform: Waveform, from_s: float, to_s: float) -> Waveform:
+    """The samples taken at from ≤ t ≤ to, counted on the same monotonic clock as ``start_ns``."""
+    offset_s = waveform.start_ns / 1e9
+    first, last = np.searchsorted(waveform.t_s, (from_s - offset_s, to_s - offset_s))
+    return Waveform(
+        start_ns=waveform.start_ns,
+        t_s=waveform.t_s[first:last],
+        voltage_v=waveform.voltage_v[first:last],
+        current_t_s=waveform.current_t_s[first:last],
+        current_a=waveform.current_a[first:last],
+        quality=waveform.quality[first:last],
     )
 
 

@@ -1,0 +1,178 @@
+"""A recorded waveform measured by the meter's own code, as it is or through the whole chain."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterd import calc
+from meterd.errors import RecordingError
+from meterd.model import Calibration, Missed, Quality, Quantities, Registers, Waveform
+from meterd.recording import Recording
+from meterd.simulate.frontend import FrontEnd
+from meterd.wiring import ANALYSIS_MAINS_MIN_V, NOMINAL_HZ, through_the_chain
+
+CHAIN_VOLTAGE_V = 127.0
+CHAIN_CURRENT_A = 40.0
+CHAIN_PEAK_V = 240.0
+CHAIN_PEAK_A = 60.0
+"""The front end's ends of range are 250 V and 62.5 A."""
+CHAIN_LEAD_S = 0.1
+NOISE_CODES = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a recording says, averaged over all whole windows and the whole cycles after them."""
+
+    quantities: Quantities
+    registers: Registers
+    windows: int
+    remarks: tuple[str, ...]
+    scales: tuple[float, float] | None
+    """Volts and amperes of the recording for one at the socket; None without the chain."""
+
+
+def analyze(
+    recording: Recording,
+    *,
+    from_s: float | None = None,
+    to_s: float | None = None,
+    chain: bool = False,
+    seed: int = 1,
+) -> Analysis:
+    """Measure a recording or a part of it; ``chain``: through front end, MCP3008, acquisition.
+
+    A recording beyond the front end's range is put on the socket at 127 V and at most 40 A, as
+    another transformer ratio would, and the results are given in the recording's own size.
+
+    Raises:
+        RecordingError: there is no whole cycle to measure.
+    """
+    part = recording.between(from_s, to_s)
+    if chain:
+        scales = _scales(part)
+        # The converter runs before and after the part, so that no cycle at its ends is lost.
+        begin_s = float(part.t_s[0]) if from_s is None else from_s
+        end_s = float(part.t_s[-1]) if to_s is None else to_s
+        around = recording.between(begin_s - CHAIN_LEAD_S, end_s + CHAIN_LEAD_S)
+        waveforms = _chain_waveforms(around, scales, seed, begin_s, end_s)
+    else:
+        scales, waveforms = None, [part.waveform()]
+    windows: list[Quantities] = []
+    missed_s = 0.0
+    for window in calc.stream(waveforms, NOMINAL_HZ, mains_min_v=ANALYSIS_MAINS_MIN_V):
+        if isinstance(window, Missed):
+            missed_s += window.duration_s
+        else:
+            windows.append(window)
+    if not windows:
+        raise RecordingError(
+            f"{part.t_s[-1] - part.t_s[0]:.4g} s hold no two whole cycles to measure"
+        )
+    registers = Registers()
+    for window in windows:
+        registers = calc.accumulate(registers, window.power_w, window.duration_s)
+    whole = sum(1 for window in windows if not window.flags & Quality.SHORT)
+    quantities = calc.aggregate(windows)
+    return Analysis(
+        quantities, registers, whole, _remarks(windows, whole, missed_s, scales), scales
+    )
+
+
+def _remarks(
+    windows: list[Quantities], whole: int, missed_s: float, scales: tuple[float, float] | None
+) -> tuple[str, ...]:
+    remarks = []
+    if whole == 0:
+        remarks.append(
+            f"shorter than one window: measured over its {windows[0].cycles:g} whole cycles"
+        )
+    elif whole < len(windows):
+        remarks.append(
+            f"rms values, powers and energy also cover the {windows[-1].cycles:g} whole cycles "
+            "after the last window"
+        )
+    if missed_s > 1 / NOMINAL_HZ:
+        remarks.append(f"{missed_s:.3f} s could not be measured")
+    if scales is not None and scales != (1.0, 1.0):
+        remarks.append(
+            f"put on the socket at 1/{scales[0]:.6g} of its voltage and 1/{scales[1]:.6g} of its "
+            "current to fit the front end"
+        )
+    flags = windows[-1].flags
+    for window in windows:
+        flags |= window.flags
+    if Quality.MAINS_LOST in flags:
+        remarks.append("part or all of it holds no mains voltage")
+    if Quality.CLIPPED in flags:
+        remarks.append("the ADC was at the end of its range: rms values are too low")
+    return tuple(remarks)
+
+
+def _scales(recording: Recording) -> tuple[float, float]:
+    """What the recording is divided by, (1, 1) where it fits the front end as it is."""
+    return (
+        _scale(recording.voltage_v, CHAIN_PEAK_V, CHAIN_VOLTAGE_V),
+        _scale(recording.current_a, CHAIN_PEAK_A, CHAIN_CURRENT_A),
+    )
+
+
+def _scale(values: NDArray[np.float64], peak_max: float, rms: float) -> float:
+    peak = float(np.max(np.abs(values)))
+    if peak <= peak_max:
+        return 1.0
+    return max(float(np.sqrt(np.mean(values**2))) / rms, peak / peak_max)
+
+
+def _chain_waveforms(
+    recording: Recording, scales: tuple[float, float], seed: int, begin_s: float, end_s: float
+) -> list[Waveform]:
+    scaled = Recording(
+        recording.t_s, recording.voltage_v / scales[0], recording.current_a / scales[1]
+    )
+    front_end = FrontEnd()
+    calibration = nominal_calibration(front_end, scales)
+    blocks = through_the_chain(scaled, front_end=front_end, noise_codes=NOISE_CODES, seed=seed)
+    origin_s = float(recording.t_s[0])
+    waveforms = (calc.align(block, (0, 1), calibration) for block in blocks)
+    return [calc.between(w, begin_s - origin_s, end_s - origin_s) for w in waveforms]
+
+
+def nominal_calibration(front_end: FrontEnd, scales: tuple[float, float]) -> Calibration:
+    """What a perfect calibration of this front end would find."""
+    lsb_v = front_end.vref_v / 1024
+    volts = front_end.voltage_pin_v(np.array([0.0, 1.0]))
+    amps = front_end.current_pin_v(np.array([0.0, 1.0]))
+    return Calibration(
+        voltage_v_per_code=scales[0] * lsb_v / float(volts[1] - volts[0]),
+        voltage_zero_code=512.0,
+        current_a_per_code=scales[1] * lsb_v / float(amps[1] - amps[0]),
+        current_zero_code=512.0,
+        current_delay_s=front_end.current_delay_s,
+    )
+
+
+def as_json(analysis: Analysis) -> dict[str, Any]:
+    """The analysis for a program: the keys of docs/units.md."""
+    values = asdict(analysis.quantities)
+    for inner in ("end_ns", "flags", "cycles", "gap_s"):
+        values.pop(inner)
+    harmonics = {
+        "voltage_v": values.pop("harmonic_voltage_v").tolist(),
+        "current_a": values.pop("harmonic_current_a").tolist(),
+    }
+    return {
+        "duration_s": values.pop("duration_s"),
+        "windows": analysis.windows,
+        "cycles": analysis.quantities.cycles,
+        **values,
+        "import_j": analysis.registers.import_j,
+        "export_j": analysis.registers.export_j,
+        "harmonics": harmonics,
+        "flags": [flag.name for flag in Quality if flag in analysis.quantities.flags and flag],
+        "remarks": list(analysis.remarks),
+    }

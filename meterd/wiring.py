@@ -1,0 +1,159 @@
+"""The parts put together as the configuration says: real buses, or simulated ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterd import acquire, calc, recording
+from meterd.acquire import Adc
+from meterd.config import Config
+from meterd.errors import RecordingError
+from meterd.metrology.resample import interpolate
+from meterd.model import Quantities, SampleBlock
+from meterd.recording import Recording
+from meterd.simulate.adc import CALL_NS, CONVERSION_NS, SimulatedAdc, SimulatedClock
+from meterd.simulate.frontend import FrontEnd, Wiring
+from meterd.simulate.mains import Mains, parse, recorded, synthetic
+from meterd.simulate.mcp3008 import Mcp3008
+
+BLOCK_S = 0.05
+LOOP_POINTS_PER_CYCLE = 1024
+MAINS_MIN_SHARE = 0.05
+"""Below this share of the nominal voltage there are no mains to follow."""
+ANALYSIS_MAINS_MIN_V = 10.0
+NOMINAL_HZ = 60.0
+SIMULATED_BATCH = acquire.BATCH_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """An ADC with the clocks that its samples are dated by."""
+
+    adc: Adc
+    clock_ns: Callable[[], int]
+    utc_s: Callable[[], float]
+    batch: int
+    close: Callable[[], None]
+
+
+def open_converter(config: Config, *, paced: bool = True) -> Converter:
+    """The ADC of the configuration.
+
+    Raises:
+        HardwareError: the SPI device is not there.
+        ConfigError, RecordingError: what is to be simulated cannot be.
+    """
+    if config.simulation is None:
+        adc = acquire.open_spidev(config.adc.bus, config.adc.chip_select, config.adc.speed_hz)
+        batch = min(config.adc.batch or adc.batch_size, adc.batch_size)
+        return Converter(adc, time.monotonic_ns, time.time, batch, adc.close)
+    mains = _mains(config)
+    clock = SimulatedClock(paced=paced, start_ns=time.monotonic_ns(), start_utc_s=time.time())
+    channels = (config.grid.voltage_channel, config.grid.current_channel)
+    chip = Mcp3008(
+        Wiring(mains, FrontEnd(vref_v=config.adc.vref_v), channels),
+        vref_v=config.adc.vref_v,
+        noise_codes=config.simulation.noise_codes,
+        rng=np.random.default_rng(config.simulation.seed),
+    )
+    batch = config.adc.batch or SIMULATED_BATCH
+    return Converter(SimulatedAdc(chip, clock), clock.now_ns, clock.utc_s, batch, lambda: None)
+
+
+def _mains(config: Config) -> Mains:
+    assert config.simulation is not None
+    if config.simulation.waveform is not None:
+        return looped(recording.load(config.simulation.waveform))
+    return synthetic(parse(config.simulation.mains))
+
+
+def looped(recorded_waveform: Recording) -> Mains:
+    """A recording's whole cycles, repeated for ever.
+
+    Raises:
+        RecordingError: there are not two whole cycles of mains voltage in it.
+    """
+    waveform = recorded_waveform.waveform()
+    start = calc.find_lock(waveform, NOMINAL_HZ, mains_min_v=ANALYSIS_MAINS_MIN_V)
+    windows = [
+        window
+        for window in calc.stream([waveform], NOMINAL_HZ, mains_min_v=ANALYSIS_MAINS_MIN_V)
+        if isinstance(window, Quantities)
+    ]
+    if not start.mains or not windows:
+        raise RecordingError(
+            "the recording holds no two whole cycles of a mains voltage between 40 and 70 Hz"
+        )
+    duration_s = windows[-1].end_ns / 1e9 - start.start_s
+    points = round(LOOP_POINTS_PER_CYCLE * sum(window.cycles for window in windows))
+    at_s = start.start_s + np.arange(points, dtype=np.float64) * (duration_s / points)
+    z = interpolate(waveform.t_s, waveform.voltage_v + 1j * waveform.current_a, at_s)
+    return recorded(z.real.copy(), z.imag.copy(), duration_s)
+
+
+def block_reader(converter: Converter, config: Config) -> Callable[[], SampleBlock]:
+    """A function that reads the next block of the configured circuit, about 50 ms of it.
+
+    The bus is timed first, because its period decides the skew between the channels.
+
+    Raises:
+        HardwareError: the ADC does not answer.
+    """
+    channels = (config.grid.voltage_channel, config.grid.current_channel)
+    batch = acquire.whole_batch(channels, converter.batch)
+    timing = acquire.measure_timing(converter.adc, channels, batch, converter.clock_ns)
+    return partial(
+        acquire.read_block,
+        converter.adc,
+        channels,
+        batches=max(1, round(BLOCK_S * 1e9 / timing.batch_ns)),
+        batch=batch,
+        timing=timing,
+        clock_ns=converter.clock_ns,
+    )
+
+
+def through_the_chain(
+    recorded_waveform: Recording, *, front_end: FrontEnd, noise_codes: float, seed: int
+) -> Iterator[SampleBlock]:
+    """The blocks that acquisition would have read had the recording been on the socket.
+
+    The whole way: front end, MCP3008, bus, ``acquire``, on a clock that does not wait and is 0 at
+    the recording's first sample. The last block reaches over the recording's end, where the
+    socket holds its last value.
+    """
+    channels = (0, 1)
+    begin_s, end_s = float(recorded_waveform.t_s[0]), float(recorded_waveform.t_s[-1])
+    z = recorded_waveform.voltage_v + 1j * recorded_waveform.current_a
+
+    def mains(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        at = interpolate(recorded_waveform.t_s, z, begin_s + t_s)
+        return at.real, at.imag
+
+    clock = SimulatedClock(paced=False)
+    chip = Mcp3008(
+        Wiring(mains, front_end, channels),
+        vref_v=front_end.vref_v,
+        noise_codes=noise_codes,
+        rng=np.random.default_rng(seed),
+    )
+    batch = acquire.whole_batch(channels, SIMULATED_BATCH)
+    # Known here, so that timing the bus does not use up the recording's first tenths of a second.
+    timing = acquire.BusTiming(CONVERSION_NS, CALL_NS + batch * CONVERSION_NS)
+    read = partial(
+        acquire.read_block,
+        SimulatedAdc(chip, clock),
+        channels,
+        batches=1,
+        batch=batch,
+        timing=timing,
+        clock_ns=clock.now_ns,
+    )
+    while clock.now_ns() < (end_s - begin_s) * 1e9:
+        yield read()
