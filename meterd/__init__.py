@@ -2,3 +2,7 @@
 
 Start reading at ``meterd.daemon.run``, then ``meterd.model``.
 """
+
+from importlib.metadata import version
+
+__version__ = version("meterd")

@@ -299,10 +299,9 @@ class Acquisition:
         """Begin reading."""
         self._thread.start()
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """End reading; the blocks read so far can still be taken."""
+    def request_stop(self) -> None:
+        """End reading after the block at hand; the blocks read so far can still be taken."""
         self._stop.set()
-        self._thread.join(timeout_s)
 
     def __iter__(self) -> Iterator[SampleBlock]:
         while True:

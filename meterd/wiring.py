@@ -14,14 +14,19 @@ from meterd import acquire, calc, recording
 from meterd.acquire import Adc
 from meterd.config import Config
 from meterd.errors import RecordingError
+from meterd.lcd import Display, open_display
 from meterd.metrology.resample import interpolate
-from meterd.model import Quantities, SampleBlock
+from meterd.model import Quantities, SampleBlock, Screen
 from meterd.recording import Recording
 from meterd.simulate.adc import CALL_NS, CONVERSION_NS, SimulatedAdc, SimulatedClock
 from meterd.simulate.frontend import FrontEnd, Wiring
+from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 from meterd.simulate.mains import Mains, parse, recorded, synthetic
 from meterd.simulate.mcp3008 import Mcp3008
 
+READINGS_NAME = "readings.db"
+SYNC_NAME = "sync.db"
+CREDENTIAL_NAME = "credential"
 BLOCK_S = 0.05
 LOOP_POINTS_PER_CYCLE = 1024
 MAINS_MIN_SHARE = 0.05
@@ -157,3 +162,38 @@ def through_the_chain(
     )
     while clock.now_ns() < (end_s - begin_s) * 1e9:
         yield read()
+
+
+def simulated_display(
+    address: int, clock_ns: Callable[[], int], on_screen: Callable[[Screen], None] | None
+) -> Callable[[], Display]:
+    """A display that is not there: RPLCD drives the models of its chips, ``on_screen`` reads them.
+
+    ``on_screen`` is called after each write with what the controller then shows.
+    """
+    panel = Hd44780()
+    bus = SimulatedI2cBus({address: Pcf8574(panel)}, clock_ns)
+
+    def open_it() -> Display:
+        display = open_display(0, address, bus)
+        return display if on_screen is None else Watched(display, panel, on_screen)
+
+    return open_it
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A display whose controller is read back after each write."""
+
+    display: Display
+    panel: Hd44780
+    on_screen: Callable[[Screen], None]
+
+    def write(self, row: int, column: int, text: str) -> None:
+        """Write, then tell what is shown."""
+        self.display.write(row, column, text)
+        self.on_screen(Screen(self.panel.text()))
+
+    def close(self) -> None:
+        """Let go of the display."""
+        self.display.close()

@@ -1,0 +1,212 @@
+"""The whole meter on one page (the paper's ``Logic.py``): sample, measure, count, store, show.
+
+``run`` is the block diagram; ``main`` puts the real parts around it and owns clock and signals.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+from meterd import __version__, calc, config, interval, store, wire, wiring
+from meterd.acquire import Acquisition
+from meterd.config import Config
+from meterd.interval import Interval, Origin
+from meterd.model import (
+    Calibration,
+    Missed,
+    Quality,
+    Quantities,
+    Registers,
+    SampleBlock,
+    Screen,
+)
+from meterd.panel import Panel
+from meterd.store import Store
+from meterd.wiring import READINGS_NAME
+
+log = logging.getLogger(__name__)
+
+SAVE_S = 10.0
+"""The most energy that a power cut can cost, in seconds of it."""
+CHECKPOINT_S = 300.0
+TIME_ERROR = 5
+STOP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What ``run`` needs of the world around it."""
+
+    config: Config
+    calibration: Calibration
+    store: Store
+    clock_ns: Callable[[], int]
+    utc_s: Callable[[], float]
+    clock_state: Callable[[], str]
+    show: Callable[[Quantities | None, Registers], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """When the registers were last saved and the database's log last moved into it."""
+
+    saved_ns: int
+    checkpointed_ns: int
+
+
+def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
+    """Sample → measure → count → store → show, until the blocks end.
+
+    Raises:
+        HardwareError: the ADC stopped answering.
+        StoreError: the disk refused a reading.
+    """
+    grid, interval_s = meter.config.grid, meter.config.meter.interval_s
+    channels = (grid.voltage_channel, grid.current_channel)
+    waveforms = (calc.align(block, channels, meter.calibration) for block in blocks)
+    windows = calc.stream(
+        waveforms,
+        meter.config.meter.nominal_hz,
+        mains_min_v=wiring.MAINS_MIN_SHARE * meter.config.meter.nominal_v,
+    )
+    registers = store.load_registers(meter.store)
+    kept = Kept(meter.clock_ns(), meter.clock_ns())
+    current = Interval(0, flags=Quality.RESTARTED)
+    for window in windows:
+        window_utc_s = meter.utc_s() - (meter.clock_ns() - window.end_ns) / 1e9
+        end_utc_s = interval.interval_end(window_utc_s, interval_s)
+        if end_utc_s != current.end_utc_s:
+            keep_reading(meter, current, registers)
+            flags = current.flags if current.end_utc_s == 0 else Quality.GOOD
+            current = Interval(end_utc_s, flags=flags)
+        current = interval.add(current, window)
+        registers = count(registers, window)
+        kept = keep_registers(meter, registers, kept)
+        meter.show(None if isinstance(window, Missed) else window, registers)
+    # Stopped in the middle of an interval: it ends now.
+    stopped_utc_s = interval.interval_end(meter.utc_s(), 1)
+    current = replace(current, end_utc_s=min(current.end_utc_s, stopped_utc_s))
+    keep_reading(meter, current, registers)
+
+
+def count(registers: Registers, window: Quantities | Missed) -> Registers:
+    """Energy is counted where it was measured; none is invented for a gap."""
+    if isinstance(window, Missed):
+        log.warning("%.3f s were not measured: %s", window.duration_s, window.reason)
+        return registers
+    return calc.accumulate(registers, window.power_w, window.duration_s)
+
+
+def keep_reading(meter: Meter, ended: Interval, registers: Registers) -> None:
+    """Store the interval that ended, one transaction with its registers."""
+    if ended.end_utc_s == 0 or interval.is_empty(ended):
+        return
+    origin = Origin(
+        schema=wire.SCHEMA,
+        meter=meter.config.meter.serial,
+        stream=meter.store.stream,
+        seq=store.next_seq(meter.store),
+        clock=meter.clock_state(),
+    )
+    reading = interval.reading(ended, registers, origin, meter.config.meter.interval_s)
+    store.append(meter.store, wire.encode(reading), reading, registers)
+
+
+def keep_registers(meter: Meter, registers: Registers, kept: Kept) -> Kept:
+    """Save the registers every 10 s between readings, and checkpoint every 5 min."""
+    now_ns = meter.clock_ns()
+    saved_ns, checkpointed_ns = kept.saved_ns, kept.checkpointed_ns
+    if now_ns - saved_ns >= SAVE_S * 1e9:
+        store.save_registers(meter.store, registers, now_utc_s=int(meter.utc_s()))
+        saved_ns = now_ns
+    if now_ns - checkpointed_ns >= CHECKPOINT_S * 1e9:
+        store.checkpoint(meter.store)
+        checkpointed_ns = now_ns
+    return Kept(saved_ns, checkpointed_ns)
+
+
+def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None) -> None:
+    """Run the meter of a configuration until SIGTERM or SIGINT; ``on_screen`` sees the display.
+
+    Raises:
+        ConfigError, HardwareError, StoreError: with a sentence for whoever starts it.
+    """
+    chosen = config.load(configuration)
+    calibration = config.load_calibration(config.calibration_path(configuration))
+    converter = wiring.open_converter(chosen)
+    state_dir = chosen.meter.state_dir
+    state_dir.mkdir(parents=True, exist_ok=True)
+    record = store.open_store(state_dir / READINGS_NAME, now_utc_s=int(converter.utc_s()))
+    stop_display = threading.Event()
+    panel = Panel(
+        chosen,
+        record.stream,
+        converter.clock_ns,
+        converter.utc_s,
+        clock_state,
+        lambda: store.next_seq(record) - 1,
+    )
+    display = panel.start(stop_display, on_screen)
+    try:
+        record_boot(record, chosen, calibration, int(converter.utc_s()))
+        acquisition = Acquisition(wiring.block_reader(converter, chosen))
+        _stop_on_signals(acquisition)
+        acquisition.start()
+        log.info("meter %s measures; stream %s", chosen.meter.serial, record.stream)
+        meter = Meter(
+            config=chosen,
+            calibration=calibration,
+            store=record,
+            clock_ns=converter.clock_ns,
+            utc_s=converter.utc_s,
+            clock_state=clock_state,
+            show=panel.show,
+        )
+        run(meter, acquisition)
+    finally:
+        stop_display.set()
+        if display is not None:
+            display.join(STOP_S)
+        store.close(record)
+        converter.close()
+
+
+def _stop_on_signals(acquisition: Acquisition) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(number).name)
+        acquisition.request_stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def record_boot(record: Store, chosen: Config, calibration: Calibration, now_utc_s: int) -> None:
+    """Write into the record which program starts, and what changed in its calibration."""
+    store.record_event(
+        record,
+        "boot",
+        {"version": __version__, "serial": chosen.meter.serial},
+        now_utc_s=now_utc_s,
+    )
+    new = asdict(calibration)
+    last = store.last_event(record, "calibration")
+    old = last["new"] if last else None
+    if old != new:
+        store.record_event(record, "calibration", {"old": old, "new": new}, now_utc_s=now_utc_s)
+
+
+def clock_state() -> str:
+    """Whether a time source has set the system's clock: synced, unsynced or unknown."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    timex = ctypes.create_string_buffer(256)  # struct timex is 208 bytes; all zero asks only
+    state = int(libc.adjtimex(timex))
+    if state < 0:
+        return "unknown"
+    return "unsynced" if state == TIME_ERROR else "synced"

@@ -1,0 +1,87 @@
+"""Windows gathered into the intervals of the load profile, each of which becomes a reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from meterd.metrology.quantities import aggregate
+from meterd.model import Missed, Quality, Quantities, Reading, Registers
+
+WINDOWS_PER_AGGREGATE = 15
+"""150 cycles at 50 Hz, 180 at 60 Hz: the 3 s aggregation of IEC 61000-4-30."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What has been measured of the interval (end − interval, end]."""
+
+    end_utc_s: int
+    recent: tuple[Quantities, ...] = ()
+    aggregates: tuple[Quantities, ...] = ()
+    flags: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a reading comes from and how sure its date is."""
+
+    schema: str
+    meter: str
+    stream: str
+    seq: int
+    clock: str  # synced, unsynced or unknown
+
+
+def interval_end(utc_s: float, interval_s: int) -> int:
+    """The end of the interval that ``utc_s`` falls in: (end − interval_s, end]."""
+    return -int(-utc_s // interval_s) * interval_s
+
+
+def add(interval: Interval, window: Quantities | Missed) -> Interval:
+    """The interval with one more window, or with a gap in it."""
+    if isinstance(window, Missed):
+        return replace(interval, flags=interval.flags | Quality.GAP)
+    recent = (*interval.recent, window)
+    if len(recent) < WINDOWS_PER_AGGREGATE:
+        return replace(interval, recent=recent)
+    return replace(interval, recent=(), aggregates=(*interval.aggregates, aggregate([*recent])))
+
+
+def is_empty(interval: Interval) -> bool:
+    """Whether nothing, not even a gap, was seen in it."""
+    return not (interval.recent or interval.aggregates or interval.flags)
+
+
+def reading(interval: Interval, registers: Registers, origin: Origin, interval_s: int) -> Reading:
+    """The interval as it is stored and sent; what was not measured in it is unknown."""
+    parts = [*interval.aggregates, *interval.recent]
+    measured = aggregate(parts) if parts else None
+    measured_s = measured.duration_s - measured.gap_s if measured else 0.0
+    flags = interval.flags | (measured.flags if measured else Quality.GAP)
+    if origin.clock != "synced":
+        flags |= Quality.CLOCK_UNSET
+    return Reading(
+        schema=origin.schema,
+        meter=origin.meter,
+        stream=origin.stream,
+        seq=origin.seq,
+        end_utc_s=interval.end_utc_s,
+        interval_s=interval_s,
+        measured_s=measured_s,
+        coverage_pct=min(100.0, 100.0 * measured_s / interval_s),
+        clock=origin.clock,
+        flags=[flag.name for flag in Quality if flag & flags and flag.name],
+        frequency_hz=measured.frequency_hz if measured else None,
+        voltage_v=measured.voltage_v if measured else None,
+        current_a=measured.current_a if measured else None,
+        power_w=measured.power_w if measured else None,
+        apparent_va=measured.apparent_va if measured else None,
+        reactive_var=measured.reactive_var if measured else None,
+        nonactive_var=measured.nonactive_var if measured else None,
+        power_factor=measured.power_factor if measured else None,
+        phase_deg=measured.phase_deg if measured else None,
+        thd_voltage_pct=measured.thd_voltage_pct if measured else None,
+        thd_current_pct=measured.thd_current_pct if measured else None,
+        import_j=registers.import_j,
+        export_j=registers.export_j,
+    )

@@ -1,0 +1,111 @@
+"""What the display is told: the mean of the last second, pages in turn, and the meter's state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from meterd import calc, lcd, store, wiring
+from meterd.config import Config
+from meterd.errors import StoreError
+from meterd.lcd import LatestScreen
+from meterd.model import Quantities, Registers, Screen, Status
+from meterd.store import SyncStatus
+
+SHOW_S = 1.0
+STATUS_S = 5.0
+LATE_SYNCS = 3
+"""The server counts as late after this many synchronisations without success."""
+
+
+class Panel:
+    """Collects windows and puts a screen into the display's slot once a second.
+
+    ``stream`` names the meter's own record, ``clock_state`` tells how sure its clock is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stream: str,
+        clock_ns: Callable[[], int],
+        utc_s: Callable[[], float],
+        clock_state: Callable[[], str],
+        last_seq: Callable[[], int],
+    ) -> None:
+        self._config, self._stream = config, stream
+        self._clock_ns, self._utc_s = clock_ns, utc_s
+        self._clock_state, self._last_seq = clock_state, last_seq
+        self._wanted = LatestScreen()
+        self._recent: list[Quantities] = []
+        self._began_ns = clock_ns()
+        self._shown_ns = self._status_ns = self._began_ns - round(1e9 * STATUS_S)
+        self._status = Status(config.meter.serial, None, "unknown", "unknown")
+
+    def start(
+        self, stop: threading.Event, on_screen: Callable[[Screen], None] | None
+    ) -> threading.Thread | None:
+        """Keep the configured display at the latest screen; None where there is none.
+
+        ``on_screen`` sees each screen of a simulated display, read back from its controller.
+        """
+        display = self._config.display
+        if display.device == "none":
+            return None
+        if display.device == "simulated":
+            opener = wiring.simulated_display(display.address, self._clock_ns, on_screen)
+        else:
+            opener = partial(lcd.open_display, display.port, display.address)
+        return lcd.start_display(opener, self._wanted, stop)
+
+    def show(self, window: Quantities | None, registers: Registers) -> None:
+        """Take note of a window; None: it could not be measured."""
+        if window is not None:
+            self._recent.append(window)
+        now_ns = self._clock_ns()
+        if now_ns - self._shown_ns < SHOW_S * 1e9:
+            return
+        self._shown_ns = now_ns
+        if now_ns - self._status_ns >= STATUS_S * 1e9:
+            self._status, self._status_ns = self._ask_status(), now_ns
+        mean = calc.aggregate(self._recent) if self._recent else None
+        self._recent = []
+        page = int((now_ns - self._began_ns) / 1e9 / self._config.display.page_s) % lcd.PAGES
+        language = self._config.display.language
+        self._wanted.put(lcd.render(mean, registers, self._status, page, language))
+
+    def _ask_status(self) -> Status:
+        path = self._config.meter.state_dir / wiring.SYNC_NAME
+        try:
+            sync = store.read_sync_status(path)
+        except StoreError:
+            sync = None  # shown as unknown; meterctl status says why
+        return status(
+            self._config, self._last_seq(), self._stream, sync, self._clock_state(), self._utc_s()
+        )
+
+
+def status(
+    config: Config,
+    seq: int,
+    stream: str,
+    sync: SyncStatus | None,
+    clock: str,
+    now_utc_s: float,
+) -> Status:
+    """How the meter is doing, from its own record and from what the synchronisation has told."""
+    if sync is None:
+        return Status(config.meter.serial, None, clock, "unknown")
+    unsent = seq - (sync.hwm if sync.stream == stream else 0)
+    return Status(config.meter.serial, unsent, clock, server_state(config, sync, now_utc_s))
+
+
+def server_state(config: Config, sync: SyncStatus, now_utc_s: float) -> str:
+    """ok, late, refused or unknown."""
+    if sync.refused:
+        return "refused"
+    if sync.last_success_utc_s is None:
+        return "late" if sync.last_error else "unknown"
+    silent_s = now_utc_s - sync.last_success_utc_s
+    return "late" if silent_s > LATE_SYNCS * config.sync.every_s else "ok"
