@@ -24,6 +24,7 @@ from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 ADDRESS = 0x27
 TABLE = Quantities(
     duration_s=0.2,
+    end_ns=0,
     gap_s=0.0,
     cycles=12.0,
     frequency_hz=60.012,
@@ -133,6 +134,7 @@ rms = st.one_of(st.floats(0, 1e6), st.floats())
 any_quantities = st.builds(
     Quantities,
     duration_s=st.just(0.2),
+    end_ns=st.just(0),
     gap_s=st.just(0.0),
     cycles=st.just(12.0),
     frequency_hz=measured,
