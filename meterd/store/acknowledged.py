@@ -85,11 +85,12 @@ def acknowledge(
     rejections: Sequence[Rejection],
     *,
     now_utc_s: int,
+    success: bool = True,
 ) -> list[Rejection]:
     """Remember one answer of the server, all of it or nothing.
 
-    ``hwm`` may be lower than the last one. The rejections that are new come back, so that each is
-    told once.
+    ``hwm`` may be lower than the last one. ``success`` forgets the failures before. The
+    rejections that are new come back, so that each is told once.
 
     Raises:
         StoreError: nothing was stored; the same answer comes again when the rows are sent again.
@@ -113,11 +114,12 @@ def acknowledge(
                 ),
             )
             fresh += [rejection] * cursor.rowcount
-        connection.execute(
-            "UPDATE contact SET last_success_utc_s = ?, last_error = NULL, "
-            "last_error_utc_s = NULL, refused = 0, failures = 0",
-            (now_utc_s,),
-        )
+        if success:
+            connection.execute(
+                "UPDATE contact SET last_success_utc_s = ?, last_error = NULL, "
+                "last_error_utc_s = NULL, refused = 0, failures = 0",
+                (now_utc_s,),
+            )
     _checkpoint(acknowledged)
     return fresh
 

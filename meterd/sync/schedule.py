@@ -1,0 +1,276 @@
+"""The process meterd-sync: when something is sent, and how it stops.
+
+APScheduler runs one job in one thread. Each run says after how long the next one is due, and only
+then is that one planned: a plan of more than one run would become a list of all those missed when
+the clock jumps by years, as it does on a machine that boots without one. A clock set back would
+keep the job waiting, so the main thread compares the clocks and moves the plan along.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from meterd import store
+from meterd.config import Config
+from meterd.errors import ConfigError, MeterdError, ServerUnavailableError, StoreError
+from meterd.sync.credential import load_credential
+from meterd.sync.exchange import Exchange, over_http
+from meterd.sync.push import BACKOFF_MAX_S, backoff_s, drain
+
+READINGS_NAME = "readings.db"
+SYNC_NAME = "sync.db"
+JOB = "push"
+DATABASE_WAIT_S = 1.0
+CLOCK_CHECK_S = 20.0
+CLOCK_STEP_S = 1.0
+"""Less than this is a clock being steered."""
+MORE_S = 0.1
+"""Before the next run where one run could not send all."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The date and the time that passes, read together."""
+
+    utc_s: float
+    monotonic_s: float
+
+
+def read_clocks() -> Clocks:
+    """Both clocks of this machine, now."""
+    return Clocks(time.time(), time.monotonic())
+
+
+def step_s(before: Clocks, after: Clocks) -> float:
+    """How much the date was set forward (back: negative) beyond the time that passed."""
+    return (after.utc_s - before.utc_s) - (after.monotonic_s - before.monotonic_s)
+
+
+def run(config: Config) -> None:
+    """Send readings to ``config.sync.server`` until SIGTERM or SIGINT; from the main thread only.
+
+    meterd need not have started: its database is waited for.
+
+    Raises:
+        ConfigError: there is no server, or no credential for it.
+        StoreError: the synchronisation's own database cannot be used.
+    """
+    if not config.sync.server:
+        raise ConfigError(
+            "[sync] server is empty: write the server's address there, or do not start meterd-sync"
+        )
+    state_dir = config.meter.state_dir
+    load_credential(state_dir)
+    _warn_of_plain_text(config.sync.server)
+    with _stop_signals() as stop:
+        acknowledged = store.open_acknowledged(state_dir / SYNC_NAME)
+        with closing(requests.Session()) as session:
+            exchange = over_http(
+                config.sync.server,
+                session,
+                timeout_s=config.sync.timeout_s,
+                credential=partial(load_credential, state_dir),
+            )
+            try:
+                if _wait_for(state_dir / READINGS_NAME, stop):
+                    _keep_sending(config, acknowledged, exchange, stop)
+            finally:
+                store.close_acknowledged(acknowledged)
+
+
+def attempt(
+    readings: Path,
+    acknowledged: store.Acknowledged,
+    exchange: Exchange,
+    *,
+    every_s: float,
+    keep_going: Callable[[], bool] = lambda: True,
+    random: Callable[[], float] = random.random,
+    now_utc_s: Callable[[], int] = lambda: int(time.time()),
+) -> float:
+    """Send what is unsent, or remember why not; return after how many seconds to come again."""
+    try:
+        reader = store.open_reader(readings)
+        try:
+            outcome = drain(
+                reader, acknowledged, exchange, now_utc_s=now_utc_s, keep_going=keep_going
+            )
+        finally:
+            store.close_reader(reader)
+    except MeterdError as error:
+        return _failed(acknowledged, error, random, now_utc_s())
+    if outcome.lines:
+        _log.info("%d readings sent, up to %d", outcome.lines, outcome.hwm)
+    return every_s if outcome.unsent <= 0 else MORE_S
+
+
+def _failed(
+    acknowledged: store.Acknowledged,
+    error: MeterdError,
+    random: Callable[[], float],
+    now_utc_s: int,
+) -> float:
+    waits = isinstance(error, (ServerUnavailableError, StoreError))
+    try:
+        failures = store.record_failure(
+            acknowledged, str(error), refused=not waits, now_utc_s=now_utc_s
+        )
+    except StoreError as unrecorded:
+        _log.error("ALARM: %s", unrecorded)
+        return BACKOFF_MAX_S
+    retry_after_s = error.retry_after_s if isinstance(error, ServerUnavailableError) else None
+    delay_s = backoff_s(failures, retry_after_s, random)
+    level, alarm = (logging.WARNING, "") if waits else (logging.ERROR, "ALARM: ")
+    _log.log(level, "%s%s; the readings stay here, next try in %.0f s", alarm, error, delay_s)
+    return delay_s
+
+
+def _keep_sending(
+    config: Config, acknowledged: store.Acknowledged, exchange: Exchange, stop: socket.socket
+) -> None:
+    stopping = threading.Event()
+    job = partial(
+        attempt,
+        config.meter.state_dir / READINGS_NAME,
+        acknowledged,
+        exchange,
+        every_s=config.sync.every_s,
+        keep_going=lambda: not stopping.is_set(),
+    )
+    crashes: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+    scheduler = _scheduler(job, crashes)
+    # Meters that got their power back together do not all come in the same second.
+    plan(scheduler, job, random.random() * config.sync.every_s)
+    scheduler.start()
+    try:
+        watch(scheduler, stop, lambda: not crashes.empty())
+    finally:
+        stopping.set()
+        scheduler.shutdown(wait=True)
+    if not crashes.empty():
+        raise crashes.get()
+
+
+def _scheduler(
+    job: Callable[[], float], crashes: queue.SimpleQueue[BaseException]
+) -> BackgroundScheduler:
+    """One thread for the job. The main thread keeps the signals and the clocks."""
+    scheduler = BackgroundScheduler(
+        timezone=UTC,
+        daemon=True,
+        executors={"default": ThreadPoolExecutor(1)},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+
+    def planned(event: JobExecutionEvent) -> None:
+        if event.exception is None:
+            plan(scheduler, job, event.retval)
+        else:
+            crashes.put(event.exception)
+
+    scheduler.add_listener(planned, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+    return scheduler
+
+
+def plan(scheduler: BackgroundScheduler, job: Callable[[], float], delay_s: float) -> None:
+    """Let ``job`` run once, ``delay_s`` from now."""
+    due = datetime.now(UTC) + timedelta(seconds=delay_s)
+    scheduler.add_job(job, "date", run_date=due, id=JOB, replace_existing=True)
+
+
+def watch(
+    scheduler: BackgroundScheduler,
+    stop: socket.socket,
+    crashed: Callable[[], bool],
+    *,
+    clocks: Callable[[], Clocks] = read_clocks,
+    check_s: float = CLOCK_CHECK_S,
+) -> None:
+    """Return when ``stop`` can be read or the job has ``crashed``; meanwhile follow the clock."""
+    before = clocks()
+    while not select.select([stop], [], [], check_s)[0] and not crashed():
+        now = clocks()
+        follow(scheduler, step_s(before, now))
+        before = now
+
+
+def follow(scheduler: BackgroundScheduler, stepped_s: float) -> None:
+    """Move the plan along with a clock that was set back.
+
+    A clock set forward needs nothing: the run comes when its time has passed, and then once.
+    """
+    planned = scheduler.get_job(JOB)
+    if stepped_s > -CLOCK_STEP_S or planned is None:  # None: it runs, and will be planned anew
+        return
+    _log.warning("the clock was set back by %.0f s: the next run is moved along", -stepped_s)
+    planned.modify(next_run_time=planned.next_run_time + timedelta(seconds=stepped_s))
+
+
+def _wait_for(readings: Path, stop: socket.socket) -> bool:
+    """Until meterd has made its database; False where a stop came first."""
+    told = ""
+    while True:
+        try:
+            store.close_reader(store.open_reader(readings))
+        except StoreError as error:
+            if str(error) != told:
+                told = str(error)
+                _log.info("waiting for meterd: %s", told)
+        else:
+            return True
+        if select.select([stop], [], [], DATABASE_WAIT_S)[0]:
+            return False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[socket.socket]:
+    """A socket that can be read once SIGTERM or SIGINT has come.
+
+    A handler may only do what cannot wait for a lock of the thread it interrupts: it sends a byte.
+    """
+    stop, told = socket.socketpair()
+    told.setblocking(False)
+
+    def tell(number: int, frame: object) -> None:
+        try:
+            told.send(b"\0")
+        except BlockingIOError:  # full of signals that were sent already
+            return
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stop.close()
+        told.close()
+
+
+def _warn_of_plain_text(server: str) -> None:
+    parts = urlsplit(server)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        _log.warning(
+            "%s is not encrypted: whoever is on the way can read the credential; use https", server
+        )
