@@ -13,12 +13,15 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from server import claim, ingest
+from server import claim, ingest, meter_page, pages
+from server.browser import make_environments
 from server.db import Database
 from server.errors import BusyError
+from server.hashing import SlowHashing, new_secret, slow_hash
+from server.language import load_languages
 from server.responses import RefusedError, json_refusal, refusal_of, secure
 from server.settings import Settings
-from server.site import Site, make_site
+from server.site import Site
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,6 +33,12 @@ ROUTES: dict[str, Route] = {
     "post_claim": claim.post_claim,
     "get_readings": ingest.get_readings,
     "post_readings": ingest.post_readings,
+    "get_home": pages.get_home,
+    "get_login": pages.get_login,
+    "post_login": pages.post_login,
+    "post_logout": pages.post_logout,
+    "get_meter": meter_page.get_meter,
+    "get_static": pages.get_static,
 }
 
 
@@ -45,11 +54,28 @@ def create_app(
 ) -> WSGIApplication:
     """The server as one WSGI application; the database must be current."""
     settings = settings or Settings()
-    site = make_site(database, settings, clock_utc_s)
+    site = _site(database, settings, clock_utc_s)
     application: WSGIApplication = partial(_application, site, _routes())
     if settings.proxies:
         application = ProxyFix(application, x_for=settings.proxies, x_proto=0, x_host=0)
     return application
+
+
+def _site(database: Database, settings: Settings, clock_utc_s: Callable[[], int]) -> Site:
+    hashing = SlowHashing()
+    languages = load_languages()
+    static_files, static_version = pages.load_static()
+    return Site(
+        database=database,
+        settings=settings,
+        clock_utc_s=clock_utc_s,
+        hashing=hashing,
+        decoy_hash=slow_hash(hashing, new_secret()),
+        languages=languages,
+        environments=make_environments(languages),
+        static_files=static_files,
+        static_version=static_version,
+    )
 
 
 def _routes() -> Map:
@@ -58,6 +84,12 @@ def _routes() -> Map:
             Rule("/api/v1/claim", methods=["POST"], endpoint="post_claim"),
             Rule("/api/v1/readings/<stream>", methods=["GET"], endpoint="get_readings"),
             Rule("/api/v1/readings/<stream>", methods=["POST"], endpoint="post_readings"),
+            Rule("/", methods=["GET"], endpoint="get_home"),
+            Rule("/login", methods=["GET"], endpoint="get_login"),
+            Rule("/login", methods=["POST"], endpoint="post_login"),
+            Rule("/logout", methods=["POST"], endpoint="post_logout"),
+            Rule("/meters/<serial>", methods=["GET"], endpoint="get_meter"),
+            Rule("/static/<name>", methods=["GET"], endpoint="get_static"),
         ],
         redirect_defaults=False,
         merge_slashes=False,
@@ -80,22 +112,22 @@ def _answer(site: Site, routes: Map, request: Request) -> Response:
     except RefusedError as refusal:
         return json_refusal(refusal)
     except HTTPException as error:
-        return _error(request, error)
+        return _error(site, request, error)
     except BusyError as error:
-        return _busy(request, error)
+        return _busy(site, request, error)
     except Exception:
         LOG.exception("%s %s failed", request.method, request.path)
-        return _error(request, InternalServerError())
+        return _error(site, request, InternalServerError())
 
 
-def _busy(request: Request, error: BusyError) -> Response:
+def _busy(site: Site, request: Request, error: BusyError) -> Response:
     unavailable = ServiceUnavailable(str(error), retry_after=error.retry_after_s)
-    response = _error(request, unavailable)
+    response = _error(site, request, unavailable)
     response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 
-def _error(request: Request, error: HTTPException) -> Response:
+def _error(site: Site, request: Request, error: HTTPException) -> Response:
     if request.path.startswith("/api/"):
         return json_refusal(refusal_of(error))
-    return json_refusal(refusal_of(error))
+    return pages.error_page(site, request, error)

@@ -305,3 +305,41 @@ def _new_id(primary_key: object) -> int:
 @cache
 def _time_zones() -> set[str]:
     return available_timezones()
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledMeter:
+    """A meter and the usage point that it hangs at now."""
+
+    meter_id: int
+    serial: str
+    status: str
+    last_seen_utc_s: int | None
+    place: UsagePoint
+
+
+def meters_of(connection: Connection, customer_id: int) -> list[InstalledMeter]:
+    """What hangs at the customer's usage points now, in the order of their service numbers."""
+    query = (
+        select(METER, USAGE_POINT)
+        .join(METER_INSTALL, METER_INSTALL.c.meter_id == METER.c.id)
+        .join(USAGE_POINT, USAGE_POINT.c.id == METER_INSTALL.c.usage_point_id)
+        .where(USAGE_POINT.c.customer_id == customer_id, METER_INSTALL.c.to_utc_s.is_(None))
+        .order_by(USAGE_POINT.c.service_number)
+    )
+    return [
+        InstalledMeter(
+            row[METER.c.id],
+            row[METER.c.serial],
+            row[METER.c.status],
+            row[METER.c.last_seen_utc_s],
+            UsagePoint(
+                row[USAGE_POINT.c.service_number],
+                row[USAGE_POINT.c.area],
+                row[USAGE_POINT.c.time_zone],
+                row[USAGE_POINT.c.nominal_v],
+                row[USAGE_POINT.c.nominal_hz],
+            ),
+        )
+        for row in connection.execute(query).mappings()
+    ]
