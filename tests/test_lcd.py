@@ -73,6 +73,16 @@ def test_the_second_page_says_the_quality_of_supply() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("apparent_va", "text"), [(9_999.4, "9999 VA"), (9_999.5, "10.0kVA"), (50_000.0, "50.0kVA")]
+)
+def test_apparent_power_changes_to_kilovoltamperes_where_its_digits_end(
+    apparent_va: float, text: str
+) -> None:
+    busy = replace(TABLE, apparent_va=apparent_va)
+    assert lcd.render(busy, REGISTERS, STATUS, 1).lines[3].endswith(" " + text)
+
+
 def test_the_third_page_says_how_the_meter_is() -> None:
     assert lcd.render(TABLE, REGISTERS, STATUS, 2).lines == (
         "Medidor  MX-0042",

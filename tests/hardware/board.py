@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -130,14 +131,12 @@ class Board:
 
     def _serve(self, connection: socket.socket) -> None:
         device: OpenSpidev | OpenI2cDev | None = None
-        with connection:
+        with connection, contextlib.suppress(ConnectionError):  # a program may end at any time
             while not self._stop.is_set():
                 try:
                     packet = connection.recv(_PACKET_MAX)
                 except TimeoutError:
                     continue
-                except ConnectionResetError:
-                    return
                 if not packet:
                     return
                 kind, request, count, argument = _QUESTION.unpack_from(packet)

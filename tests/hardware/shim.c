@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -98,6 +99,7 @@ static int open_device(const char *path)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const char *socket_path = getenv("METERD_BOARD_SOCKET");
 	struct question question = { .kind = ASK_OPEN };
+	struct timeval patience = { .tv_sec = 10 }; /* no test hangs on a model that died */
 	int fd;
 
 	if (!socket_path || strlen(socket_path) >= sizeof address.sun_path) {
@@ -108,7 +110,8 @@ static int open_device(const char *path)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
-	if (fd >= FD_MAX || connect(fd, (struct sockaddr *)&address, sizeof address) ||
+	if (fd >= FD_MAX || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) ||
+	    connect(fd, (struct sockaddr *)&address, sizeof address) ||
 	    ask(fd, question, path, strlen(path), NULL, 0) < 0) {
 		int reason = errno;
 		close(fd);

@@ -57,6 +57,25 @@ def test_an_input_output_error_reaches_the_caller_as_a_clear_sentence(board: Boa
     assert "Input/output error (errno 5)" in child.stderr
 
 
+def test_a_display_that_never_answers_costs_no_open_files(board: Board) -> None:
+    board.bus.unplug()
+    child = board.run(
+        OPEN
+        + """
+import os
+counts = []
+for attempt in range(3):
+    try:
+        lcd.open_display(1, 0x27)
+    except HardwareError:
+        counts.append(len(os.listdir("/proc/self/fd")))
+print(*counts)
+"""
+    )
+    first, second, third = child.stdout.split()
+    assert first == second == third
+
+
 def test_a_bus_that_is_not_enabled_is_named_with_what_to_do(board: Board) -> None:
     board.missing.add("/dev/i2c-1")
     child = board.run(OPEN + "lcd.open_display(1, 0x27)")
