@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -176,3 +177,25 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "flags": [flag.name for flag in Quality if flag in analysis.quantities.flags and flag],
         "remarks": list(analysis.remarks),
     }
+
+
+def as_words(analysis: Analysis) -> Iterator[str]:
+    """The analysis for a person."""
+    q = analysis.quantities
+    yield f"{q.duration_s:.3f} s, {analysis.windows} windows, {q.cycles:g} cycles"
+    yield f"frequency     {_number(q.frequency_hz, 4)} Hz"
+    yield f"voltage       {q.voltage_v:.3f} V     THD {_number(q.thd_voltage_pct, 2)} %"
+    yield f"current       {q.current_a:.4f} A     THD {_number(q.thd_current_pct, 2)} %"
+    direction = "exported" if q.power_w < 0 else "imported"
+    yield f"power         {q.power_w:.2f} W ({direction})"
+    yield f"apparent      {q.apparent_va:.2f} VA"
+    yield f"reactive      {q.reactive_var:.2f} var (fundamental)"
+    yield f"nonactive     {q.nonactive_var:.2f} var"
+    yield f"power factor  {_number(q.power_factor, 4)}"
+    yield f"angle         {_number(q.phase_deg, 3)}°"
+    yield f"energy        {analysis.registers.import_j} J in, {analysis.registers.export_j} J out"
+    yield from analysis.remarks
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "—" if value is None else f"{value:.{decimals}f}"

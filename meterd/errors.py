@@ -43,3 +43,7 @@ class ServerRefusedError(MeterdError):
 
 class NotAReadingError(MeterdError):
     """Values or bytes that the protocol does not allow: keep them as they are and look."""
+
+
+class CalibrationRefusedError(MeterdError):
+    """These conditions are no place to calibrate at: change them and try again."""

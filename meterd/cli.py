@@ -1,0 +1,316 @@
+"""The commands meterd, meterd-sync and meterctl."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from meterd import (
+    __version__,
+    analyze,
+    calibrate,
+    condition,
+    daemon,
+    recording,
+    store,
+    sync,
+    wire,
+    wiring,
+)
+from meterd import config as configuration
+from meterd.calibrate import Observation
+from meterd.errors import CalibrationRefusedError, ConfigError, MeterdError
+from meterd.model import Calibration, Reading, Screen
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: systemd is told not to retry it."""
+LOG_FORMAT = "%(name)s: %(message)s"
+
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=configuration.DEFAULT_PATH,
+    show_default=True,
+    help="The meter's configuration, a TOML file.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Let an error of ours end the command with its sentence and an exit status."""
+    try:
+        yield
+    except MeterdError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else 1)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+
+
+@click.command()
+@config_option
+@click.option(
+    "--print-screens",
+    is_flag=True,
+    help="Print what a simulated display shows, four lines joined by |, whenever it changes.",
+)
+@click.version_option(__version__)
+def meterd(path: Path, print_screens: bool) -> None:
+    """Measure, count, store and show, until SIGTERM.
+
+    Exit status 78 means that the configuration must be corrected first.
+    """
+    _log_to_stderr()
+
+    def print_screen(screen: Screen) -> None:
+        click.echo("LCD|" + "|".join(screen.lines))
+
+    with sentences():
+        daemon.main(path, print_screen if print_screens else None)
+
+
+@click.command()
+@config_option
+@click.version_option(__version__)
+def meterd_sync(path: Path) -> None:
+    """Send what the server does not have yet, until SIGTERM."""
+    _log_to_stderr()
+    with sentences():
+        sync.run(configuration.load(path))
+
+
+@click.group()
+@click.version_option(__version__)
+def meterctl() -> None:
+    """Look after a meter: status, readings, check, calibrate, claim, analyze."""
+
+
+@meterctl.command()
+@config_option
+@json_option
+def status(path: Path, as_json: bool) -> None:
+    """Say how the meter is doing and what to do about it.
+
+    Exit status 1 when something is wrong.
+    """
+    with sentences():
+        config = configuration.load(path)
+        now_utc_s = time.time()
+        found = condition.find_out(config, now_utc_s)
+    if as_json:
+        click.echo(json.dumps(condition.status_json(config, found, now_utc_s)))
+    else:
+        for line in condition.status_words(config, found, now_utc_s):
+            click.echo(line)
+    sys.exit(1 if found.problems else 0)
+
+
+@meterctl.command()
+@config_option
+@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--json", "as_json", is_flag=True, help="Print the stored lines as they are.")
+def readings(path: Path, count: int, as_json: bool) -> None:
+    """Show the last stored readings, oldest first."""
+    with sentences():
+        config = configuration.load(path)
+        reader = store.open_reader(config.meter.state_dir / wiring.READINGS_NAME)
+        try:
+            rows = store.recent(reader, count)
+        finally:
+            store.close_reader(reader)
+        if as_json:
+            for _, line in rows:
+                click.echo(line)
+        else:
+            Console().print(_table([wire.decode(line) for _, line in rows]))
+
+
+def _table(rows: list[Reading]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for name in (
+        "seq",
+        "end (UTC)",
+        "V",
+        "A",
+        "W",
+        "PF",
+        "Hz",
+        "import kWh",
+        "export kWh",
+        "flags",
+    ):
+        table.add_column(name, justify="left" if name in ("end (UTC)", "flags") else "right")
+    for row in rows:
+        table.add_row(
+            str(row.seq),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.end_utc_s)),
+            *(
+                "—" if value is None else f"{value:.{decimals}f}"
+                for value, decimals in (
+                    (row.voltage_v, 2),
+                    (row.current_a, 3),
+                    (row.power_w, 1),
+                    (row.power_factor, 3),
+                    (row.frequency_hz, 3),
+                    (row.import_j / 3.6e6, 4),
+                    (row.export_j / 3.6e6, 4),
+                )
+            ),
+            " ".join(row.flags),
+        )
+    return table
+
+
+@meterctl.command()
+@config_option
+@json_option
+def check(path: Path, as_json: bool) -> None:
+    """Try the configuration, the ADC, the display and the state folder.
+
+    Stop meterd first: both would read the same ADC.
+    """
+    with sentences():
+        config = configuration.load(path)
+        calibration = configuration.load_calibration(configuration.calibration_path(path))
+        findings = list(condition.check(config, calibration))
+    if as_json:
+        click.echo(json.dumps([{"what": f.what, "ok": f.fine, "said": f.said} for f in findings]))
+    else:
+        click.echo(f"ok      configuration: {path}")
+        for finding in findings:
+            click.echo(f"{'ok' if finding.fine else 'FAILED':7} {finding.what}: {finding.said}")
+    sys.exit(0 if all(finding.fine for finding in findings) else 1)
+
+
+@meterctl.command()
+@config_option
+@click.argument("code")
+def claim(path: Path, code: str) -> None:
+    """Make this meter known to its server with the operator's claim CODE, such as K7QM-2XWD."""
+    with sentences():
+        config = configuration.load(path)
+        sync.claim_over_http(config, code)
+    click.echo(f"meter {config.meter.serial} is claimed at {config.sync.server}")
+
+
+@meterctl.command("analyze")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from", "from_s", type=float, help="Begin here, in the recording's seconds.")
+@click.option("--to", "to_s", type=float, help="End here.")
+@click.option("--adc", "chain", is_flag=True, help="Through front end, MCP3008 and acquisition.")
+@json_option
+def analyze_file(
+    file: Path, from_s: float | None, to_s: float | None, chain: bool, as_json: bool
+) -> None:
+    """Measure a recorded waveform with the meter's own code.
+
+    FILE is CSV with the columns time_s, voltage_v, current_a, or .npz with fs, volts, amps.
+    """
+    with sentences():
+        result = analyze.analyze(recording.load(file), from_s=from_s, to_s=to_s, chain=chain)
+    if as_json:
+        click.echo(json.dumps(analyze.as_json(result), allow_nan=False))
+    else:
+        for line in analyze.as_words(result):
+            click.echo(line)
+
+
+@meterctl.group("calibrate")
+def calibrate_group() -> None:
+    """Make the meter agree with a reference instrument, one quantity at a time.
+
+    Stop meterd before and start it after: it reads the calibration when it starts, and records
+    the change.
+    """
+
+
+seconds_option = click.option(
+    "--seconds", default=5.0, show_default=True, type=click.FloatRange(1, 600)
+)
+Change = Callable[[Calibration, Observation], Calibration]
+
+
+@calibrate_group.command("voltage")
+@click.argument("true_v", type=float)
+@seconds_option
+@config_option
+def calibrate_voltage(true_v: float, seconds: float, path: Path) -> None:
+    """Set the voltage gain: TRUE_V is what the reference voltmeter shows now."""
+    _calibrate(path, seconds, lambda old, seen: calibrate.voltage(old, seen, true_v))
+
+
+@calibrate_group.command("current")
+@click.argument("true_a", type=float)
+@seconds_option
+@config_option
+def calibrate_current(true_a: float, seconds: float, path: Path) -> None:
+    """Set the current gain: TRUE_A is what the reference ammeter shows now."""
+    _calibrate(path, seconds, lambda old, seen: calibrate.current(old, seen, true_a))
+
+
+@calibrate_group.command("phase")
+@click.option("--degrees", default=0.0, show_default=True, help="The load's true angle.")
+@seconds_option
+@config_option
+def calibrate_phase(degrees: float, seconds: float, path: Path) -> None:
+    """Set the current sensor's delay, with a resistive load (a heater, a kettle) connected."""
+    _calibrate(path, seconds, lambda old, seen: calibrate.phase(old, seen, degrees))
+
+
+@calibrate_group.command("offset")
+@seconds_option
+@config_option
+def calibrate_offset(seconds: float, path: Path) -> None:
+    """Set the codes that stand for 0 V and 0 A; any load may be connected."""
+    _calibrate(path, seconds, calibrate.offset)
+
+
+def _calibrate(path: Path, seconds: float, change: Change) -> None:
+    with sentences():
+        config = configuration.load(path)
+        place = configuration.calibration_path(path)
+        old = configuration.load_calibration(place)
+        converter = wiring.open_converter(config)
+        try:
+            seen = _observe(converter, config, old, seconds)
+        finally:
+            converter.close()
+        new = change(old, seen)
+        configuration.save_calibration(place, new)
+    for name in Calibration.__dataclass_fields__:
+        before, after = getattr(old, name), getattr(new, name)
+        click.echo(f"{name:22} {before:14.9g}" + (f" -> {after:.9g}" if after != before else ""))
+    click.echo(f"written to {place}; start meterd to use it")
+
+
+def _observe(
+    converter: wiring.Converter, config: configuration.Config, old: Calibration, seconds: float
+) -> Observation:
+    steps = calibrate.observe(
+        wiring.block_reader(converter, config),
+        config,
+        old,
+        seconds,
+        mains_min_v=wiring.MAINS_MIN_SHARE * config.meter.nominal_v,
+    )
+    with click.progressbar(length=1000, label="measuring", file=sys.stderr) as bar:
+        done = 0
+        for step in steps:
+            if isinstance(step, Observation):
+                return step
+            bar.update(round(step * 1000) - done)
+            done = round(step * 1000)
+    raise CalibrationRefusedError("nothing was measured")
