@@ -149,15 +149,20 @@ def _failed(
 def _keep_sending(
     config: Config, acknowledged: store.Acknowledged, exchange: Exchange, stop: socket.socket
 ) -> None:
-    stopping = threading.Event()
-    job = partial(
-        attempt,
-        config.meter.state_dir / READINGS_NAME,
-        acknowledged,
-        exchange,
-        every_s=config.sync.every_s,
-        keep_going=lambda: not stopping.is_set(),
-    )
+    stopping, working = threading.Event(), threading.Lock()
+
+    def job() -> float | None:
+        with working:
+            if stopping.is_set():
+                return None
+            return attempt(
+                config.meter.state_dir / READINGS_NAME,
+                acknowledged,
+                exchange,
+                every_s=config.sync.every_s,
+                keep_going=lambda: not stopping.is_set(),
+            )
+
     crashes: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
     scheduler = _scheduler(job, crashes)
     # Meters that got their power back together do not all come in the same second.
@@ -167,13 +172,16 @@ def _keep_sending(
         watch(scheduler, stop, lambda: not crashes.empty())
     finally:
         stopping.set()
-        scheduler.shutdown(wait=True)
+        # Not wait=True: it waits with the lock held that the job's end needs to plan the next.
+        scheduler.shutdown(wait=False)
+        with working:  # the request under way ends by its timeouts
+            pass
     if not crashes.empty():
         raise crashes.get()
 
 
 def _scheduler(
-    job: Callable[[], float], crashes: queue.SimpleQueue[BaseException]
+    job: Callable[[], float | None], crashes: queue.SimpleQueue[BaseException]
 ) -> BackgroundScheduler:
     """One thread for the job. The main thread keeps the signals and the clocks."""
     scheduler = BackgroundScheduler(
@@ -184,16 +192,16 @@ def _scheduler(
     )
 
     def planned(event: JobExecutionEvent) -> None:
-        if event.exception is None:
-            plan(scheduler, job, event.retval)
-        else:
+        if event.exception is not None:
             crashes.put(event.exception)
+        elif event.retval is not None:
+            plan(scheduler, job, event.retval)
 
     scheduler.add_listener(planned, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
     return scheduler
 
 
-def plan(scheduler: BackgroundScheduler, job: Callable[[], float], delay_s: float) -> None:
+def plan(scheduler: BackgroundScheduler, job: Callable[[], float | None], delay_s: float) -> None:
     """Let ``job`` run once, ``delay_s`` from now."""
     due = datetime.now(UTC) + timedelta(seconds=delay_s)
     scheduler.add_job(job, "date", run_date=due, id=JOB, replace_existing=True)
