@@ -74,9 +74,9 @@ def kwh(language: Language, energy_j: int | None, digits: int = 3) -> str:
 
 
 def date_and_time(language: Language, utc_s: int, zone: ZoneInfo) -> str:
-    """Such as ``22 nov 2026, 14:05:09 GMT-7``."""
+    """Such as ``22 nov 2026, 14:05:09``, in that zone."""
     instant = datetime.fromtimestamp(utc_s, UTC)
-    return str(format_datetime(instant, "d MMM y, HH:mm:ss z", tzinfo=zone, locale=language.locale))
+    return str(format_datetime(instant, "d MMM y, HH:mm:ss", tzinfo=zone, locale=language.locale))
 
 
 def clock_time(language: Language, utc_s: int, zone: ZoneInfo) -> str:

@@ -64,7 +64,8 @@ class Row:
 class HourRow:
     """One line of the table of the last day."""
 
-    label: str
+    begin: str
+    end: str
     imported: str
     exported: str
     power: str
@@ -240,7 +241,8 @@ def _hour_row(language: Language, snapshot: Snapshot, hour: Hour) -> HourRow:
     begin = clock_time(language, hour.start_utc_s, zone)
     end = clock_time(language, hour.start_utc_s + history.HOUR_S, zone)
     return HourRow(
-        f"{begin}–{end}",
+        begin,
+        end,
         kwh(language, hour.energy.import_j),
         kwh(language, hour.energy.export_j),
         number(language, hour.power_w, 0),
@@ -255,8 +257,8 @@ def _chart(language: Language, snapshot: Snapshot, *, wide: bool) -> Markup:
         snapshot.power,
         chart.Frame(
             name="chart-wide" if wide else "chart-narrow",
-            width=760 if wide else 370,
-            height=340 if wide else 270,
+            width=660 if wide else 360,
+            height=410 if wide else 270,
             start_utc_s=stop_utc_s - DAY_S,
             stop_utc_s=stop_utc_s,
             step_s=STEP_S,
