@@ -45,6 +45,8 @@ class Board:
     Change a model at any time, while a program runs as well.
     """
 
+    python = sys.executable
+
     def __init__(self, shim: Path, folder: Path) -> None:
         self.clock = BusClock()
         self.chip = Mcp3008(steady, vref_v=VREF_V, rng=None)
@@ -99,7 +101,7 @@ class Board:
 
     @staticmethod
     def _command(program: str | Sequence[str]) -> list[str]:
-        return [sys.executable, "-c", program] if isinstance(program, str) else list(program)
+        return [Board.python, "-c", program] if isinstance(program, str) else list(program)
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
         """Whether ``condition`` came true in time; for programs that run beside the test."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import json
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from meterd.simulate.mcp3008 import Mcp3008
 
 from .board import Board
 
@@ -180,3 +184,17 @@ adc.close()
     assert channels == [0, 1] * 64
     assert codes == [23, 123] * 64
     assert rising
+
+
+def test_a_batch_holds_its_samples_at_the_instants_of_single_conversions(board: Board) -> None:
+    """Each conversion of a batch is 27 clocks and 10 µs after the last, the last one as well."""
+    held_s: list[float] = []
+
+    def ramp(channels: NDArray[np.uint8], t_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        held_s.extend(t_s.tolist())
+        return np.zeros(len(t_s))
+
+    board.spi.chip = Mcp3008(ramp, vref_v=3.3, rng=None)
+    read(board, 32)
+    # 250 MHz over 186, the next even divisor of 1.35 MHz, is 1.344 MHz.
+    assert np.diff(held_s) == pytest.approx(27 * 186 / 250e6 + 10e-6, abs=1e-9)
