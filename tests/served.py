@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -63,12 +65,24 @@ class Served:
             return [tuple(row) for row in connection.exec_driver_sql(sql, values)]
 
 
+@cache
+def _new_database() -> bytes:
+    """A database as ``meterd-server init`` leaves it; made once, for it takes a while."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "new.db"
+        database = open_database(f"sqlite:///{file}", create=True)
+        upgrade(database)
+        close(database)
+        return file.read_bytes()
+
+
 @contextmanager
 def serving(folder: Path, settings: Settings | None = None) -> Iterator[Served]:
     """A new server; its database is closed at the end."""
-    database = open_database(f"sqlite:///{folder / 'server.db'}", create=True)
+    file = folder / "server.db"
+    file.write_bytes(_new_database())
+    database = open_database(f"sqlite:///{file}")
     try:
-        upgrade(database)
         yield Served(database, settings or Settings())
     finally:
         close(database)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import (
+
+from tests.served import (
     STREAM,
     WIRE,
     Served,
