@@ -206,6 +206,19 @@ def test_without_server_or_credential_the_process_does_not_start(tmp_path: Path)
     assert not (tmp_path / "sync.db").exists()
 
 
+def test_a_claim_needs_a_server_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "meterd.toml"
+    path.write_text(CONFIGURATION.format(server=""))
+    with pytest.raises(ConfigError, match="server is empty"):
+        sync.claim_over_http(load(path), "K7QM-2XWD")
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    path.write_text(CONFIGURATION.format(server=address))
+    with pytest.raises(ServerUnavailableError, match=address):
+        sync.claim_over_http(load(path), "K7QM-2XWD")
+    assert [found.name for found in tmp_path.iterdir()] == ["meterd.toml"]
+
+
 def test_a_try_that_fails_is_remembered_and_the_next_waits_longer(tmp_path: Path) -> None:
     kept = store.open_store(tmp_path / "readings.db", now_utc_s=0)
     acknowledged = store.open_acknowledged(tmp_path / "sync.db")

@@ -4,7 +4,7 @@
 page docs/protocol.md, ``exchange`` is one request and its answer, ``credential`` is who we are.
 """
 
-from meterd.sync.credential import claim, load_credential
+from meterd.sync.credential import claim, claim_over_http, load_credential
 from meterd.sync.exchange import Answer, Exchange, over_http
 from meterd.sync.push import Outcome, drain, push_once
 from meterd.sync.schedule import run
@@ -14,6 +14,7 @@ __all__ = [
     "Exchange",
     "Outcome",
     "claim",
+    "claim_over_http",
     "drain",
     "load_credential",
     "over_http",

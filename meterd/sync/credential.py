@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from pathlib import Path
 
+import requests
+
+from meterd.config import Config
 from meterd.errors import ConfigError
-from meterd.sync.exchange import Exchange
+from meterd.sync.exchange import Exchange, over_http
 from meterd.sync.protocol import post_claim
 
 CREDENTIAL_NAME = "credential"
@@ -42,6 +46,21 @@ def load_credential(state_dir: Path) -> str:
     if not _CREDENTIAL.fullmatch(found):
         raise ConfigError(f"{path} does not hold a credential: run: meterctl claim CODE")
     return found
+
+
+def claim_over_http(config: Config, code: str) -> str:
+    """:func:`claim` with the configured server, for the configured meter.
+
+    Raises:
+        ConfigError: there is no server, or the file cannot be written.
+        ServerRefusedError: the code is wrong, used, expired or another meter's.
+        ServerUnavailableError: no usable answer; the code may have been used up.
+    """
+    if not config.sync.server:
+        raise ConfigError("[sync] server is empty: write the server's address there first")
+    with closing(requests.Session()) as session:
+        exchange = over_http(config.sync.server, session, timeout_s=config.sync.timeout_s)
+        return claim(exchange, code, config.meter.serial, config.meter.state_dir)
 
 
 def claim(exchange: Exchange, code: str, serial: str, state_dir: Path) -> str:
