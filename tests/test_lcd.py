@@ -354,6 +354,33 @@ def test_a_display_pulled_out_and_put_back_is_written_anew_within_the_retry_time
     assert panel.chip.text() == SECOND.lines
 
 
+def test_a_display_that_has_just_got_its_supply_is_given_the_time_to_start() -> None:
+    panel = Panel()
+    panel.bus.plug()  # the controller is busy for its first 10 ms
+    lcd.step(lcd.Shown(), FIRST, panel.open, now_ns=0)
+    assert panel.chip.text() == FIRST.lines
+    assert panel.chip.violations == []
+
+
+class Refusing:
+    """A display that was opened and then answers no more."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def write(self, row: int, column: int, text: str) -> None:
+        raise HardwareError("gone")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_display_that_is_given_up_is_closed() -> None:
+    display = Refusing()
+    shown = lcd.step(lcd.Shown(), FIRST, lambda: display, now_ns=0)
+    assert (shown.display, display.closed) == (None, 1)
+
+
 # An instruction and a character of eight transactions each: before a nibble is latched, with E
 # high over it, after it, and with E high over the second.
 @pytest.mark.parametrize("lost_after", range(1, 17, 2))

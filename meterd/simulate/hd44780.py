@@ -151,7 +151,6 @@ class Hd44780:
         if value & 0x20:
             self._bus_bits = 8 if value & 0x10 else 4
             self._two_lines = bool(value & 0x08)
-            self._high_nibble = None
             return
         step = 1 if value & 0x04 else -1
         if value & 0x08:
