@@ -1,0 +1,231 @@
+"""Every route, for everyone who may ask: what they may do, and what every answer carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from server.app import ROUTES, create_app
+from server.db import open_database
+from tests.served import (
+    STREAM,
+    Served,
+    add_customer,
+    add_meter,
+    bearer,
+    claim,
+    claimed_meter,
+    login,
+    serving,
+)
+
+ROLES = ("anonymous", "customer A", "customer B", "meter A", "meter B")
+READINGS = f"/api/v1/readings/{STREAM}"
+
+
+@dataclass(frozen=True)
+class Right:
+    """A request and the status that each of ROLES gets for it."""
+
+    endpoint: str
+    method: str
+    address: str
+    statuses: tuple[int, int, int, int, int]
+
+
+# A meter is customer A's; what is not there and what is not one's own answer alike.
+MATRIX = (
+    Right("get_home", "GET", "/", (303, 303, 303, 303, 303)),
+    Right("get_login", "GET", "/login", (200, 303, 303, 200, 200)),
+    Right("post_login", "POST", "/login", (403, 403, 403, 403, 403)),  # no form token
+    Right("post_logout", "POST", "/logout", (303, 403, 403, 303, 303)),  # no form token
+    Right("get_meter", "GET", "/meters/A", (303, 200, 404, 303, 303)),
+    Right("get_meter", "GET", "/meters/B", (303, 404, 200, 303, 303)),
+    Right("get_meter", "GET", "/meters/absent", (303, 404, 404, 303, 303)),
+    Right("get_static", "GET", "/static/site.css", (200, 200, 200, 200, 200)),
+    Right("get_static", "GET", "/static/absent", (404, 404, 404, 404, 404)),
+    Right("post_claim", "POST", "/api/v1/claim", (415, 415, 415, 415, 415)),
+    Right("get_readings", "GET", READINGS, (401, 401, 401, 200, 200)),
+    Right("post_readings", "POST", READINGS, (401, 401, 401, 400, 400)),
+)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("routes")) as site:
+        add_customer(site, "ana", "Ana López")
+        add_customer(site, "beto", "Beto Ruiz")
+        yield site
+
+
+@pytest.fixture(scope="module")
+def visitors(served: Served) -> dict[str, tuple[Client, dict[str, str]]]:
+    credentials = [claimed_meter(served, "A", "ana"), claimed_meter(served, "B", "beto")]
+    browsers = [served.browser() for _ in ROLES]
+    assert login(browsers[1], "ana").status_code == 303
+    assert login(browsers[2], "beto").status_code == 303
+    headers: list[dict[str, str]] = [{}, {}, {}, *(bearer(each) for each in credentials)]
+    return dict(zip(ROLES, zip(browsers, headers, strict=True), strict=True))
+
+
+def ask(visitor: tuple[Client, dict[str, str]], right: Right) -> TestResponse:
+    browser, headers = visitor
+    return browser.open(right.address, method=right.method, headers=headers)
+
+
+@pytest.mark.parametrize("right", MATRIX, ids=lambda right: f"{right.method} {right.address}")
+def test_each_role_may_do_what_the_matrix_says_and_no_more(
+    visitors: dict[str, tuple[Client, dict[str, str]]], right: Right
+) -> None:
+    found = tuple(ask(visitors[role], right).status_code for role in ROLES)
+    assert found == right.statuses
+
+
+def test_every_route_has_a_row_in_the_matrix() -> None:
+    assert {right.endpoint for right in MATRIX} == set(ROUTES)
+
+
+def test_somebody_elses_meter_is_answered_like_one_that_is_not_there(
+    visitors: dict[str, tuple[Client, dict[str, str]]],
+) -> None:
+    browser, _ = visitors["customer B"]
+    theirs, absent = browser.get("/meters/A"), browser.get("/meters/Z")
+    assert theirs.get_data() == absent.get_data().replace(b"/meters/Z", b"/meters/A")
+
+
+EVERY_ANSWER = (
+    *((right.method, right.address) for right in MATRIX),
+    ("DELETE", "/"),
+    ("PUT", READINGS),
+    ("GET", "/absent"),
+    ("GET", "/api/absent"),
+    ("GET", "/%00"),
+    ("HEAD", "/login"),
+    ("OPTIONS", "/login"),
+    ("GET", "/login/"),
+    ("GET", "//login"),
+    ("GET", "/static/..%2Fapp.py"),
+)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(("method", "address"), EVERY_ANSWER)
+def test_every_answer_carries_the_security_headers(
+    visitors: dict[str, tuple[Client, dict[str, str]]], role: str, method: str, address: str
+) -> None:
+    right = Right("", method, address, (0, 0, 0, 0, 0))
+    answer = ask(visitors[role], right)
+    assert_secure(answer)
+    assert answer.status_code < 500
+
+
+def assert_secure(answer: TestResponse) -> None:
+    policy = dict(
+        part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";")
+    )
+    assert policy.pop("default-src") == "'none'"
+    assert policy.pop("frame-ancestors") == "'none'"
+    assert policy.pop("base-uri") == "'none'"
+    assert set(policy.values()) == {"'self'"}
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
+
+
+def test_a_failure_inside_is_noted_and_says_nothing_of_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("the secret")
+
+    monkeypatch.setitem(ROUTES, "get_home", fails)
+    monkeypatch.setitem(ROUTES, "post_claim", fails)
+    page = served.client.get("/")
+    answer = served.client.post("/api/v1/claim")
+    for failed in (page, answer):
+        assert failed.status_code == 500
+        assert b"secret" not in failed.get_data()
+        assert_secure(failed)
+    assert "Algo falló de nuestro lado" in page.get_data(as_text=True)
+    assert answer.get_json()["error"]["code"] == "server_error"
+    assert "the secret" in caplog.text
+
+
+def test_programs_get_json_and_people_get_pages_in_every_error(served: Served) -> None:
+    for address in ("/api/v1/absent", "/api/v1/claim"):
+        answer = served.client.get(address)
+        assert answer.get_json()["error"]["code"] in ("not_found", "method_not_allowed")
+    page = served.client.get("/absent", headers={"Accept-Language": "en"})
+    assert page.mimetype == "text/html"
+    assert "There is no such page" in page.get_data(as_text=True)
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are(served: Served) -> None:
+    answer = served.client.get("/api/v1/claim")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+def test_a_database_that_stays_locked_is_answered_with_later(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = add_meter(served, "C", "ana")
+    elsewhere = {"REMOTE_ADDR": "198.51.100.3"}  # the matrix has used this address's tries
+    credential = claim(served, code, "C", environ_base=elsewhere).get_json()["credential"]
+    monkeypatch.setattr("server.db.WRITE_WAIT_S", 0.01)
+    with served.database.write_lock:
+        answer = served.client.get(READINGS, headers=bearer(credential))
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "later")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_static_files_of_this_version_are_kept_and_others_asked_again(served: Served) -> None:
+    page = served.client.get("/login").get_data(as_text=True)
+    [address] = [part for part in page.split('"') if part.startswith("/static/site.css?v=")]
+    kept = served.client.get(address)
+    assert "immutable" in kept.headers["Cache-Control"]
+    assert kept.mimetype == "text/css"
+    assert served.client.get("/static/site.css").headers["Cache-Control"] == "no-cache"
+
+
+def test_pages_and_answers_are_not_kept_by_anyone(served: Served) -> None:
+    for address in ("/login", "/absent", READINGS):
+        assert served.client.get(address).headers["Cache-Control"] == "no-store"
+
+
+def test_no_page_has_script_or_style_of_its_own(
+    visitors: dict[str, tuple[Client, dict[str, str]]],
+) -> None:
+    browser, _ = visitors["customer A"]
+    for page in (
+        browser.get("/meters/A"),
+        browser.get("/absent"),
+        Client(browser.application).get("/login"),
+    ):
+        text = page.get_data(as_text=True)
+        assert "<style" not in text
+        assert "style=" not in text
+        assert "onclick" not in text
+        assert "<script>" not in text
+
+
+def test_what_a_customer_is_called_cannot_become_markup(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        add_customer(served, "eva", "<script>alert(1)</script>&")
+        add_meter(served, "E", "eva")
+        login(served.client, "eva")
+        page = served.client.get("/meters/E").get_data(as_text=True)
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;" in page
+
+
+def test_an_application_on_no_tables_says_what_to_do(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'empty.db'}", create=True)
+    browser = Client(create_app(database))
+    browser.set_cookie("session", "x")
+    answer = browser.get("/")
+    assert answer.status_code == 500
+    database.engine.dispose()
