@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from .kernel import SPI_TRANSFER, Answer, BusClock, I2cDev, Spidev
 REPOSITORY = Path(__file__).parents[2]
 DISPLAY_ADDRESS = 0x27
 VREF_V = 3.3
-CHILD_TIMEOUT_S = 30.0
+CHILD_TIMEOUT_S = 60.0
 
 _QUESTION = struct.Struct("=4I")  # kind, request, count, argument: struct question of shim.c
 _RESULT = struct.Struct("=q")
@@ -88,16 +88,21 @@ class Board:
             check=False,
         )
 
-    def start(self, program: str | Sequence[str]) -> subprocess.Popen[str]:
-        """Start Python source, or a command; it reads lines from the test and writes lines."""
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def start(self, program: str | Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """Run beside the test, which writes lines to it and reads its lines; killed at the end."""
+        with subprocess.Popen(
             self._command(program),
             env=self.environment(),
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-        )
+        ) as child:
+            try:
+                yield child
+            finally:
+                child.kill()
 
     @staticmethod
     def _command(program: str | Sequence[str]) -> list[str]:
