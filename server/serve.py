@@ -76,8 +76,13 @@ def _load(database_url: str, settings: Settings, parent: int, *_: Any) -> WSGIAp
     """Runs in the worker."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    watch = threading.Thread(target=_end_with_parent, args=(parent,), daemon=True)
-    watch.start()
+    # The parent hears Ctrl-C and SIGTERM and tells the worker once. The terminal tells the whole
+    # group, and a worker that is told twice may never end: it hears SIGTERM alone, and on its
+    # main thread, the only one that Python wakes for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until granian is ready to end in good order
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return create_app(open_database(database_url), settings)
 
 

@@ -171,6 +171,11 @@ def login(
 
 def form_token(page: TestResponse) -> str:
     """The hidden field of a page's form."""
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page.get_data(as_text=True))
-    assert found is not None, page.get_data(as_text=True)
+    return form_token_of(page.get_data(as_text=True))
+
+
+def form_token_of(html: str) -> str:
+    """The same from the text."""
+    found = re.search(r'name="csrf_token" value="([^"]+)"', html)
+    assert found is not None, html
     return found[1]
