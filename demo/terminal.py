@@ -9,7 +9,6 @@ from rich.box import HEAVY
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from demo.programs import Program
@@ -19,6 +18,7 @@ COLUMNS = 16
 SCREEN_MARK = "LCD"
 BLANK = (" " * COLUMNS,) * ROWS
 FRAME_TITLE = "16x4 LCD"
+NAME_COLUMNS = 15
 GLYPHS = str.maketrans("⓪①", "φó")
 """Characters that the controller lacks and meterd draws for it, read back by their numbers."""
 
@@ -88,14 +88,17 @@ def frame(screen: Sequence[str]) -> Panel:
 
 def drawing(screen: Sequence[str], states: Sequence[State]) -> Group:
     """The display, and a line for each program below it."""
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(no_wrap=True)
-    lines.add_column(no_wrap=True)
-    lines.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for state in states:
-        running = Text("running", "green") if state.running else Text("ended", "red")
-        lines.add_row(Text(state.name, "bold"), running, Text(state.last_line, "dim"))
-    return Group(frame(screen), lines, Text("Ctrl-C ends it", "dim"))
+    lines = [
+        Text.assemble(
+            (f"{state.name:{NAME_COLUMNS}}", "bold"),
+            ("running  ", "green") if state.running else ("ended    ", "red"),
+            (state.last_line, "dim"),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+        for state in states
+    ]
+    return Group(frame(screen), *lines, Text("Ctrl-C ends it", "dim"))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,53 @@
+# Everything a newcomer runs. Nothing here asks for root; .venv is made by itself.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench clean
+
+BIN := .venv/bin
+READY := .venv/.ready
+# A value for the shell, whatever quotes are in it.
+quoted = '$(subst ','\'',$(1))'
+# --name 'value' where a value was given.
+option = $(if $(2),--$(1) $(call quoted,$(2)))
+
+help: ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo 'For the demonstration:'
+	@echo '  make demo MAINS="voltage=127 current=4.2 pf=0.9 export"   a steady mains socket'
+	@echo '  make demo WAVEFORM=file.npz                               a recording (.npz or .csv)'
+	@echo '  make demo PORT=8090 SECONDS=60                            port; end after so long'
+
+demo: $(READY) ## Server, meter and customer on this machine, the LCD in this terminal
+	@$(BIN)/python -m demo $(call option,mains,$(MAINS)) $(call option,waveform,$(WAVEFORM)) \
+		$(call option,port,$(PORT)) $(call option,seconds,$(SECONDS))
+
+test: $(READY) ## All tests
+	$(BIN)/pytest -q --durations=5
+
+lint: $(READY) ## Style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## Run every measurement in bench/
+	@set -e; for measurement in bench/bench_*.py; do \
+		if [ -e "$$measurement" ]; then echo "== $$measurement"; $(BIN)/python "$$measurement"; \
+		else echo 'bench/ holds no bench_*.py yet'; fi; \
+	done
+
+clean: ## Remove all that these commands made, .venv included
+	rm -rf .venv build demo-state meterd.egg-info .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python that was replaced leaves a .venv that no longer runs: made anew.
+$(READY): setup.cfg pyproject.toml
+	@python=$$(PYTHON=$(call quoted,$(PYTHON)) tools/preflight.sh) || exit 1; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo "Making .venv with $$python"; "$$python" -m venv --clear .venv || exit 1; fi
+	@echo 'Installing into .venv (once; some minutes, on a Raspberry Pi more)'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+		-e '.[server,test,dev]'
+	@touch $@
