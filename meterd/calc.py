@@ -51,6 +51,7 @@ RETUNE = 1e-4
 RETUNE_MAX = 4
 EDGE_SAMPLES = 1.5
 CYCLES_MIN = 2
+SKIP_MIN_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def measure(
         spectrum = spectra(waveform, lock.start_s, cycles / lock.frequency_hz, cycles)
         if sqrt(MEAN_SQUARE) * abs(spectrum.voltage[cycles]) < mains_min_v:
             return _without_mains(spectrum, cycles, lock)
-        frequency_hz = _refined_frequency(spectrum, cycles, lock.frequency_hz)
+        frequency_hz = _refined_frequency(spectrum, lock.frequency_hz)
         if abs(frequency_hz / lock.frequency_hz - 1) < RETUNE:
             break
         lock = replace(lock, frequency_hz=frequency_hz)
@@ -135,15 +136,18 @@ def _without_mains(spectrum: Spectra, cycles: int, lock: Lock) -> tuple[Quantiti
     return quantities, Lock(start_s, lock.frequency_hz, mains=False)
 
 
-def _refined_frequency(spectrum: Spectra, cycles: int, frequency_hz: float) -> float:
-    """From how far the fundamental's phase moves between the two ends of the window."""
-    v = spectrum.grid_v
-    half = cycles // 2
-    points = len(v) // cycles * half
-    turn = np.exp(-2j * pi * half / points * np.arange(points))
-    moved = np.dot(v[-points:], turn) * np.conj(np.dot(v[:points], turn))
-    between_s = spectrum.duration_s * (1 - half / cycles)
-    return frequency_hz + float(np.angle(moved)) / (2 * pi * between_s)
+def _refined_frequency(spectrum: Spectra, frequency_hz: float) -> float:
+    """From the slope of the fundamental's phase over the cycles that were wholly sampled.
+
+    A cycle that was filled in from the others would only repeat the frequency assumed so far.
+    """
+    sampled = np.flatnonzero(spectrum.cycle_sampled)
+    if len(sampled) < CYCLES_MIN:
+        return frequency_hz
+    phase = np.unwrap(np.angle(spectrum.cycle_phasor[sampled]))
+    place = sampled - sampled.mean()
+    slope = float(place @ phase / (place @ place))  # radians a cycle
+    return frequency_hz * (1 + slope / (2 * pi))
 
 
 def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> Lock:
@@ -160,7 +164,7 @@ def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> L
     for _ in range(RETUNE_MAX):
         cycles = max(2, int(span_s * frequency_hz))
         spectrum = spectra(waveform, begin_s, cycles / frequency_hz, cycles)
-        refined_hz = _refined_frequency(spectrum, cycles, frequency_hz)
+        refined_hz = _refined_frequency(spectrum, frequency_hz)
         if not SEARCH_HZ[0] < refined_hz < SEARCH_HZ[1]:
             return Lock(begin_s, nominal_hz, mains=False)
         settled = abs(refined_hz / frequency_hz - 1) < RETUNE
@@ -250,14 +254,14 @@ def _missed(pending: Waveform, from_s: float, to_s: float, reason: str) -> Misse
 def _behind_the_hole(waveform: Waveform, start_s: float) -> float:
     """The first sample after the longest hole that begins within a search's length of the start.
 
-    Always later than the start, so that whoever goes on from there gets on.
+    At least half a cycle later than the start, so that whoever goes on from there gets on.
     """
     first, last = np.searchsorted(waveform.t_s, (start_s, start_s + SEARCH_S))
     around = waveform.t_s[max(0, int(first) - 1) : int(last) + 2]
     if len(around) < 2:
         return start_s + SEARCH_S
     behind_s = float(around[int(np.argmax(np.diff(around))) + 1])
-    return behind_s if behind_s > start_s else float(around[-1])
+    return max(behind_s, start_s + SKIP_MIN_S)
 
 
 def _tail(

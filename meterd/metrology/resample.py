@@ -20,7 +20,9 @@ GAP_SPACINGS = 4.0
 """A hole of this many sample spacings is filled from the other cycles of the window."""
 MISSING_MAX = 0.25
 """With more of the window missing there is nothing honest to say."""
-FILL_ROUNDS = 8
+FILL_ROUNDS = 50
+FILL_SETTLED = 1e-7
+FILL_CYCLES_MIN = 4
 OVERSAMPLING = 1.02
 """Grid points per sample; not 1, or every point would stand at the same place between samples."""
 BAND = 0.45
@@ -33,7 +35,8 @@ class Spectra:
 
     voltage: NDArray[np.complex128]  # (k,)
     current: NDArray[np.complex128]  # (k,) de-skewed
-    grid_v: NDArray[np.float64]  # (n,) the voltage, evenly spaced over the window
+    cycle_phasor: NDArray[np.complex128]  # (cycles,) of the voltage in each cycle by itself
+    cycle_sampled: NDArray[np.bool_]  # (cycles,) False where something had to be filled in
     end_ns: int
     duration_s: float
     gap_s: float
@@ -56,11 +59,10 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
     count = grid_length(duration_s / spacing_s, cycles)
     grid_s = start_s + np.arange(count, dtype=np.float64) * (duration_s / count)
     z = interpolate(t_s, signal, grid_s)
-    holes = _holes(t_s, grid_s, GAP_SPACINGS * spacing_s)
-    missing = float(np.count_nonzero(holes)) / count
-    if missing > MISSING_MAX:
-        raise BadWindowError(f"{missing:.0%} of a window of {duration_s:.3f} s was not sampled")
-    if missing:
+    holes, gap_s = _holes(t_s, grid_s, GAP_SPACINGS * spacing_s)
+    if gap_s > (MISSING_MAX if cycles >= FILL_CYCLES_MIN else 0.0) * duration_s:
+        raise BadWindowError(f"{gap_s:.3f} s of a window of {duration_s:.3f} s were not sampled")
+    if holes.any():
         z = _fill(z, holes, cycles)
     transform = np.fft.fft(z) / count
     lines = min(int(BAND * duration_s / spacing_s), (count - 1) // 2) + 1
@@ -68,16 +70,18 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
     # z = v + j·i, so the two spectra are the even and the odd part of its transform.
     up, down = transform[:lines], np.conj(transform[-np.arange(lines)])
     turn = np.exp(-2j * np.pi * skew_s / duration_s * np.arange(lines))
+    each_cycle, points = z.real.reshape(cycles, -1), count // cycles
     return Spectra(
         voltage=(up + down) / response,
         current=(up - down) / (1j * response) * turn,
-        grid_v=z.real,
+        cycle_phasor=each_cycle @ np.exp(-2j * np.pi / points * np.arange(points)),
+        cycle_sampled=np.sum(holes.reshape(cycles, points), axis=1) == 0,
         end_ns=waveform.start_ns + round((start_s + duration_s) * 1e9),
         duration_s=duration_s,
-        gap_s=missing * duration_s,
+        gap_s=gap_s,
         sampling_hz=1 / spacing_s,
         flags=Quality(int(np.bitwise_or.reduce(waveform.quality[sampled])))
-        | (Quality.GAP if missing else Quality.GOOD),
+        | (Quality.GAP if gap_s else Quality.GOOD),
     )
 
 
@@ -158,13 +162,18 @@ def grid_length(samples: float, cycles: int) -> int:
 
 def _holes(
     t_s: NDArray[np.float64], grid_s: NDArray[np.float64], hole_s: float
-) -> NDArray[np.bool_]:
-    inside = np.zeros(len(grid_s), np.bool_)
-    inside |= grid_s < t_s[0]
-    inside |= grid_s > t_s[-1]
-    for k in np.flatnonzero(np.diff(t_s) > hole_s):
-        inside |= (grid_s > t_s[k]) & (grid_s < t_s[k + 1])
-    return inside
+) -> tuple[NDArray[np.bool_], float]:
+    """Which points have no samples around them, and how many seconds of that are worth telling.
+
+    At the edges a point can lie just before the first sample; that is filled in, but no gap.
+    """
+    within_s = np.clip(t_s, grid_s[0], grid_s[-1])
+    edges = np.concatenate((grid_s[:1], within_s, grid_s[-1:]))
+    spacing_s = np.diff(edges)
+    inside = (grid_s < t_s[0]) | (grid_s > t_s[-1])
+    for k in np.flatnonzero(spacing_s > hole_s):
+        inside |= (grid_s >= edges[k]) & (grid_s <= edges[k + 1])
+    return inside, float(np.sum(spacing_s[spacing_s > hole_s]))
 
 
 def _fill(
@@ -177,10 +186,13 @@ def _fill(
     """
     z = z.copy()
     z[holes] = z[~holes].mean()
+    settled = FILL_SETTLED * float(np.abs(z[~holes]).max())
     harmonic = np.zeros(len(z), np.bool_)
     harmonic[::cycles] = True
     for _ in range(FILL_ROUNDS):
         lines = np.fft.fft(z)
         lines[~harmonic] = 0
-        z[holes] = np.fft.ifft(lines)[holes]
+        before, z[holes] = z[holes], np.fft.ifft(lines)[holes]
+        if float(np.abs(z[holes] - before).max()) <= settled:
+            break
     return z
