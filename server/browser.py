@@ -13,6 +13,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from server import auth
+from server.bodies import read_body
 from server.db import reading, writing
 from server.language import LANGUAGES, Language, choose
 from server.site import Site
@@ -91,11 +92,12 @@ def require_own_form(site: Site, request: Request, expected_token: str | None) -
     """Refuse a form that another site's page sent.
 
     Raises:
+        BusyError: too many forms are being received.
         Forbidden: the Origin is not ours, or the form's token is not the visitor's.
     """
-    request.max_content_length = FORM_BYTES_MAX
     request.max_form_memory_size = FORM_BYTES_MAX
     request.max_form_parts = FORM_FIELDS_MAX
+    read_body(site.bodies_of_anyone, request, FORM_BYTES_MAX)
     own = auth.same_origin(request.headers.get("Origin"), site.settings.url_scheme, request.host)
     if not own or not auth.same_secret(request.form.get("csrf_token"), expected_token):
         raise Forbidden("csrf")

@@ -6,6 +6,7 @@ import msgspec
 from werkzeug.wrappers import Request, Response
 
 from server import registry
+from server.bodies import read_body
 from server.db import reading, writing
 from server.responses import RefusedError, json_answer
 from server.site import Site
@@ -28,7 +29,7 @@ def post_claim(site: Site, request: Request) -> Response:
         raise RefusedError(
             429, f"too many tries; try again in {wait_s} s", {"Retry-After": str(wait_s)}
         )
-    claim = _decode(request)
+    claim = _decode(site, request)
     with reading(site.database) as connection:
         found = registry.open_claim(connection, claim.meter, now_utc_s)
     if not registry.fits(site.hashing, found, site.decoy_hash, claim.code) or found is None:
@@ -40,11 +41,11 @@ def post_claim(site: Site, request: Request) -> Response:
     return json_answer({"meter": claim.meter, "credential": credential})
 
 
-def _decode(request: Request) -> Claim:
+def _decode(site: Site, request: Request) -> Claim:
     if request.mimetype != "application/json":
         raise RefusedError(415, "send Content-Type: application/json")
-    request.max_content_length = BODY_BYTES_MAX
+    body = read_body(site.bodies_of_anyone, request, BODY_BYTES_MAX)
     try:
-        return CLAIM_DECODER.decode(request.get_data())
+        return CLAIM_DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RefusedError(400, f"this is not a claim: {error}") from error

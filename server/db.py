@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from server.errors import BusyError, DatabaseNotReadyError, SettingError
 
 WRITE_WAIT_S = 10.0
-CONNECTIONS_MAX = 20
+CONNECTIONS_MAX = 32
 PRAGMAS = (
     "PRAGMA busy_timeout=10000",
     "PRAGMA journal_mode=WAL",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from werkzeug.wrappers import Request, Response
 
 from server import readings, registry, wire
+from server.bodies import read_body
 from server.db import reading, writing
 from server.readings import Arrival, Head, RowAnswer
 from server.responses import RefusedError, json_answer
@@ -43,7 +44,7 @@ def post_readings(site: Site, request: Request, stream: str) -> Response:
     meter_id, serial = _authorised(site, request)
     _require_stream(stream)
     first_seq = _first_seq(request)
-    lines = _lines(request)
+    lines = _lines(site, request)
     if first_seq + len(lines) - 1 > wire.SEQ_MAX:
         raise RefusedError(400, f"first_seq and the lines after it must stay below {wire.SEQ_MAX}")
     arrivals = _decoded(lines, first_seq, serial, stream)
@@ -83,13 +84,12 @@ def _first_seq(request: Request) -> int:
     return int(given)
 
 
-def _lines(request: Request) -> list[bytes]:
+def _lines(site: Site, request: Request) -> list[bytes]:
     if request.mimetype != "application/x-ndjson":
         raise RefusedError(415, "send Content-Type: application/x-ndjson")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RefusedError(415, "send the lines as they are, without Content-Encoding")
-    request.max_content_length = wire.BODY_BYTES_MAX
-    body = request.get_data(cache=False)
+    body = read_body(site.bodies_of_meters, request, wire.BODY_BYTES_MAX)
     if body.count(b"\n") > wire.LINES_MAX:
         raise RefusedError(413, f"at most {wire.LINES_MAX} lines")
     lines = wire.split_lines(body)

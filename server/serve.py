@@ -21,8 +21,8 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-BLOCKING_THREADS = 16
-REQUESTS_AT_ONCE_MAX = 64
+BLOCKING_THREADS = 32  # more than may wait for bodies: see bodies.py
+REQUESTS_AT_ONCE_MAX = 256
 CONNECTIONS_WAITING_MAX = 512
 HEADERS_WITHIN_MS = 10_000
 STOP_WITHIN_S = 10

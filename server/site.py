@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from server.throttle import Throttle
 LOGINS_PER_ACCOUNT_MAX = 5
 LOGINS_PER_ADDRESS_MAX = 20
 CLAIMS_PER_ADDRESS_MAX = 10
+BODIES_OF_ANYONE_MAX = 8
+BODIES_OF_METERS_MAX = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +46,10 @@ class Site:
     """Part of the static files' addresses, so that a new version is fetched."""
     logins_by_account: Throttle = field(default_factory=lambda: Throttle(LOGINS_PER_ACCOUNT_MAX))
     logins_by_address: Throttle = field(default_factory=lambda: Throttle(LOGINS_PER_ADDRESS_MAX))
+    bodies_of_anyone: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(BODIES_OF_ANYONE_MAX)
+    )
+    bodies_of_meters: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(BODIES_OF_METERS_MAX)
+    )
     claims_by_address: Throttle = field(default_factory=lambda: Throttle(CLAIMS_PER_ADDRESS_MAX))

@@ -218,3 +218,23 @@ def test_commands_work_while_the_server_runs(url: str, start: Start) -> None:
         assert send(address, credential, number * 10 + 1, 10).status_code == 200
         command("create-customer", "--name", "X", "--user", f"u{number}", "--database", url)
     assert send(address, credential, 1, 50).json()["hwm"] == 50
+
+
+def test_a_hundred_forms_that_never_end_do_not_keep_others_out(url: str, start: Start) -> None:
+    command("init", "--database", url)
+    _, address = start()
+    credential = claimed(url, address)
+    host, port = address.removeprefix("http://").split(":")
+    request = (
+        f"POST /login HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 500\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf_"
+    )
+    slow = [socket.create_connection((host, int(port)), timeout=5) for _ in range(100)]
+    for each in slow:
+        each.sendall(request.encode())
+    time.sleep(0.5)  # the server must have begun to wait for them
+    for seq in range(1, 5):
+        assert requests.get(f"{address}/login", timeout=3).status_code == 200
+        assert send(address, credential, seq, 1).json()["hwm"] == seq
+    for each in slow:
+        each.close()
