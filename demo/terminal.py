@@ -19,6 +19,7 @@ SCREEN_MARK = "LCD"
 BLANK = (" " * COLUMNS,) * ROWS
 FRAME_TITLE = "16x4 LCD"
 NAME_COLUMNS = 15
+LOOKS_STILL = 3
 GLYPHS = str.maketrans("⓪①", "φó")
 """Characters that the controller lacks and meterd draws for it, read back by their numbers."""
 
@@ -50,7 +51,7 @@ class Glass:
             self.coming, self.looks = screen, 0
             return False
         self.looks += 1
-        if self.looks > 1 or screen == self.shown:
+        if self.looks < LOOKS_STILL or screen == self.shown:
             return False
         self.shown = screen
         return True
