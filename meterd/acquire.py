@@ -119,7 +119,7 @@ class SpidevAdc:
 
     def transfer(self, tx: NDArray[np.uint8], /) -> NDArray[np.uint8]:
         """Exchange (n, 3) bytes in as few system calls as the kernel allows."""
-        if self.batch_size > 1:
+        while self.batch_size > 1:
             try:
                 parts = [
                     self._exchange(tx[first : first + self.batch_size])
@@ -127,8 +127,8 @@ class SpidevAdc:
                 ]
                 return parts[0] if len(parts) == 1 else np.concatenate(parts)
             except BatchRefusedError as refusal:
-                log.warning("%s; going on with one conversion a call, at a lower rate", refusal)
-                self.batch_size = 1
+                self.batch_size //= 2
+                log.warning("%s; going on with %d a call", refusal, self.batch_size)
         return self._exchange_plain(tx)
 
     def _exchange(self, tx: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -58,6 +58,7 @@ def sentences() -> Iterator[None]:
 
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 @click.command()
@@ -126,7 +127,7 @@ def readings(path: Path, count: int, as_json: bool) -> None:
     """Show the last stored readings, oldest first."""
     with sentences():
         config = configuration.load(path)
-        reader = store.open_reader(config.meter.state_dir / wiring.READINGS_NAME)
+        reader = store.open_reader(config.meter.readings_path)
         try:
             rows = store.recent(reader, count)
         finally:

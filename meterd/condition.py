@@ -43,11 +43,10 @@ class Finding:
 
 def find_out(config: Config, now_utc_s: float) -> Condition:
     """Read both databases; what cannot be read is a problem that is named, not an exception."""
-    state_dir = config.meter.state_dir
     problems: list[str] = []
     last, seq, stream = None, 0, None
     try:
-        reader = store.open_reader(state_dir / wiring.READINGS_NAME)
+        reader = store.open_reader(config.meter.readings_path)
         try:
             rows = store.recent(reader, 1)
             seq, stream = store.last_seq(reader), reader.stream
@@ -57,11 +56,11 @@ def find_out(config: Config, now_utc_s: float) -> Condition:
     except (StoreError, NotAReadingError) as error:
         problems.append(str(error))
     try:
-        sync = store.read_sync_status(state_dir / wiring.SYNC_NAME)
+        sync = store.read_sync_status(config.meter.sync_path, stream)
     except StoreError as error:
         sync = None
         problems.append(str(error))
-    claimed = (state_dir / wiring.CREDENTIAL_NAME).exists()
+    claimed = config.meter.credential_path.exists()
     problems += _problems(config, last, sync, claimed, now_utc_s)
     return Condition(last, seq, stream, sync, claimed, tuple(problems))
 

@@ -24,6 +24,7 @@ from meterd.model import ADC_CODES, Calibration
 
 DEFAULT_PATH = Path("/etc/meterd/meterd.toml")
 CALIBRATION_NAME = "calibration.toml"
+CREDENTIAL_NAME = "credential"
 DAY_S = 86_400
 MCP3008_CHANNELS = 8
 PCF8574_ADDRESSES = frozenset([*range(0x20, 0x28), *range(0x38, 0x40)])
@@ -49,6 +50,21 @@ class Meter(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60
     nominal_hz: Annotated[Literal[50, 60], Meta(description="50 or 60")] = 60
     nominal_v: Annotated[float, Meta(ge=50, le=480, description="50 to 480 volts rms")] = 127.0
+
+    @property
+    def readings_path(self) -> Path:
+        """The meter's own record, written by meterd alone."""
+        return self.state_dir / "readings.db"
+
+    @property
+    def sync_path(self) -> Path:
+        """What the server has acknowledged, written by meterd-sync alone."""
+        return self.state_dir / "sync.db"
+
+    @property
+    def credential_path(self) -> Path:
+        """What the server knows the meter by; nobody else may read it."""
+        return self.state_dir / CREDENTIAL_NAME
 
 
 class Adc(Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,7 +29,6 @@ from meterd.model import (
 )
 from meterd.panel import Panel
 from meterd.store import Store
-from meterd.wiring import READINGS_NAME
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +140,8 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
     chosen = config.load(configuration)
     calibration = config.load_calibration(config.calibration_path(configuration))
     converter = wiring.open_converter(chosen)
-    state_dir = chosen.meter.state_dir
-    state_dir.mkdir(parents=True, exist_ok=True)
-    record = store.open_store(state_dir / READINGS_NAME, now_utc_s=int(converter.utc_s()))
+    chosen.meter.state_dir.mkdir(parents=True, exist_ok=True)
+    record = store.open_store(chosen.meter.readings_path, now_utc_s=int(converter.utc_s()))
     stop_display = threading.Event()
     panel = Panel(
         chosen,

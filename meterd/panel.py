@@ -76,9 +76,8 @@ class Panel:
         self._wanted.put(lcd.render(mean, registers, self._status, page, language))
 
     def _ask_status(self) -> Status:
-        path = self._config.meter.state_dir / wiring.SYNC_NAME
         try:
-            sync = store.read_sync_status(path)
+            sync = store.read_sync_status(self._config.meter.sync_path, self._stream)
         except StoreError:
             sync = None  # shown as unknown; meterctl status says why
         return status(

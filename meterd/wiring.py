@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meterd import acquire, calc, recording
 from meterd.acquire import Adc
 from meterd.config import Config
-from meterd.errors import RecordingError
+from meterd.errors import HardwareError, RecordingError
 from meterd.lcd import Display, open_display
 from meterd.metrology.resample import interpolate
 from meterd.model import Quantities, SampleBlock, Screen
@@ -24,9 +24,6 @@ from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 from meterd.simulate.mains import Mains, parse, recorded, synthetic
 from meterd.simulate.mcp3008 import Mcp3008
 
-READINGS_NAME = "readings.db"
-SYNC_NAME = "sync.db"
-CREDENTIAL_NAME = "credential"
 BLOCK_S = 0.05
 LOOP_POINTS_PER_CYCLE = 1024
 MAINS_MIN_SHARE = 0.05
@@ -54,13 +51,20 @@ def open_converter(config: Config, *, paced: bool = True) -> Converter:
         HardwareError: the SPI device is not there.
         ConfigError, RecordingError: what is to be simulated cannot be.
     """
+    channels = (config.grid.voltage_channel, config.grid.current_channel)
     if config.simulation is None:
         adc = acquire.open_spidev(config.adc.bus, config.adc.chip_select, config.adc.speed_hz)
+        # A kernel with longer cache lines than this program's (32-bit programs on a 64-bit
+        # kernel) refuses the batch: let it do so now, before anything is timed.
+        try:
+            adc.transfer(acquire.frames(channels, acquire.whole_batch(channels, adc.batch_size)))
+        except HardwareError:
+            adc.close()
+            raise
         batch = min(config.adc.batch or adc.batch_size, adc.batch_size)
         return Converter(adc, time.monotonic_ns, time.time, batch, adc.close)
     mains = _mains(config)
     clock = SimulatedClock(paced=paced, start_ns=time.monotonic_ns(), start_utc_s=time.time())
-    channels = (config.grid.voltage_channel, config.grid.current_channel)
     chip = Mcp3008(
         Wiring(mains, FrontEnd(vref_v=config.adc.vref_v), channels),
         vref_v=config.adc.vref_v,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from RPLCD.codecs import A00Codec
 
 from meterd import lcd
-from meterd.lcd.pages import energy_text, number_text
+from meterd.display.pages import energy_text, number_text
 from meterd.model import Quality, Quantities, Registers, Status
 
 TABLE = Quantities(

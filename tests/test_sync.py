@@ -15,7 +15,7 @@ import pytest
 from meterd import store, sync, wire
 from meterd.errors import ServerRefusedError, ServerUnavailableError
 from meterd.model import Registers
-from meterd.sync.exchange import Answer
+from meterd.uplink.exchange import Answer
 
 EXAMPLE = wire.decode(
     (Path(__file__).parent / "wire" / "readings.ndjson").read_bytes().splitlines()[0]

@@ -10,7 +10,7 @@ import pytest
 
 from meterd import sync
 from meterd.errors import ConfigError, ServerRefusedError, ServerUnavailableError
-from meterd.sync.exchange import Answer
+from meterd.uplink.exchange import Answer
 
 
 def claimed(serial: str = "MX-000001", credential: str = "abc.DEF-1_2") -> Answer:

@@ -21,13 +21,13 @@ import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from meterd import store, sync, wire
+from meterd import sync as schedule
 from meterd.config import load
 from meterd.errors import ConfigError, ServerUnavailableError
 from meterd.model import Registers
-from meterd.sync import schedule
-from meterd.sync.exchange import Answer
-from meterd.sync.push import BACKOFF_MAX_S, backoff_s
-from meterd.sync.schedule import Clocks
+from meterd.sync import Clocks
+from meterd.uplink.exchange import Answer
+from meterd.uplink.push import BACKOFF_MAX_S, backoff_s
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = wire.decode((ROOT / "tests" / "wire" / "readings.ndjson").read_bytes().splitlines()[0])

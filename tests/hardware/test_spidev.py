@@ -58,7 +58,7 @@ def test_a_large_buffer_takes_511_conversions_in_one_call(board: Board) -> None:
     assert board.spi.message_sizes == [511]
 
 
-def test_a_batch_that_the_kernel_refuses_is_read_one_by_one_and_said_once(board: Board) -> None:
+def test_a_batch_that_the_kernel_refuses_is_halved_until_it_fits_and_said_once(board: Board) -> None:
     board.spi.dma_alignment = 256  # a kernel whose cache lines are longer than any known
     child = board.run(
         "import logging\nlogging.basicConfig()\n"
@@ -67,9 +67,15 @@ def test_a_batch_that_the_kernel_refuses_is_read_one_by_one_and_said_once(board:
         + "assert (codes == again).all()\n"
         + REPORT
     )
-    assert json.loads(child.stdout) == [1, STEADY * 5]
-    assert board.spi.message_sizes == [1] * 80
+    assert json.loads(child.stdout) == [16, STEADY * 5]
+    assert board.spi.message_sizes == [16, 16, 8] * 2
     assert child.stderr.count("takes no batch of 32 conversions (Message too long)") == 1
+
+
+def test_a_kernel_that_takes_no_batch_at_all_is_read_one_by_one(board: Board) -> None:
+    board.spi.dma_alignment = 4096
+    assert read(board, 8) == (1, STEADY)
+    assert board.spi.message_sizes == [1] * 8
 
 
 def test_32_conversions_fit_and_33_do_not(board: Board) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meterd.errors import StoreError
-from meterd.store.database import (
+from meterd.database.connection import (
     Writer,
     close_writer,
     open_read_only,
@@ -18,6 +17,7 @@ from meterd.store.database import (
     told,
     transaction,
 )
+from meterd.errors import StoreError
 
 SCHEMA_VERSION = 1
 TEXT_CHARACTERS_MAX = 500
@@ -58,7 +58,7 @@ def open_acknowledged(path: Path) -> Acknowledged:
     """The record at ``path``, made where there is none.
 
     Raises:
-        StoreError: see :func:`meterd.store.database.open_writer`.
+        StoreError: see :func:`meterd.database.connection.open_writer`.
     """
     return Acknowledged(path, open_writer(path, "sync", SCHEMA_VERSION))
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from meterd.errors import ServerRefusedError, ServerUnavailableError
-from meterd.sync.exchange import Answer, Exchange
+from meterd.uplink.exchange import Answer, Exchange
 
 SCHEMA_MAJOR = "1"
 LINES_MAX = 1000

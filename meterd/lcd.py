@@ -1,4 +1,9 @@
-"""A thread that keeps the display at the latest screen, whatever happens to the display."""
+"""A thread that keeps the display at the latest screen, whatever happens to the display.
+
+What the pages say is in :mod:`meterd.display.pages` and pure; the controller behind its I2C
+expander is in :mod:`meterd.display.device`. A display that is absent, wrongly wired or pulled out
+in the middle of a byte costs the meter one line in the log and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from meterd.display.device import Display, I2cBus, changed_cells, open_display
+from meterd.display.pages import CHARSET, COLUMNS, GLYPHS, PAGES, Language, render
 from meterd.errors import HardwareError
-from meterd.lcd.display import Display, changed_cells
 from meterd.model import Screen
+
+__all__ = [
+    "CHARSET",
+    "COLUMNS",
+    "GLYPHS",
+    "PAGES",
+    "Display",
+    "I2cBus",
+    "Language",
+    "LatestScreen",
+    "Shown",
+    "changed_cells",
+    "open_display",
+    "render",
+    "start_display",
+    "step",
+]
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import requests
 
-from meterd.config import Config
+from meterd.config import CREDENTIAL_NAME, Config
 from meterd.errors import ConfigError
-from meterd.sync.exchange import Exchange, over_http
-from meterd.sync.protocol import post_claim
+from meterd.uplink.exchange import Exchange, over_http
+from meterd.uplink.protocol import post_claim
 
-CREDENTIAL_NAME = "credential"
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from meterd.display.pages import COLUMNS, GLYPHS
 from meterd.errors import HardwareError
-from meterd.lcd.pages import COLUMNS, GLYPHS
 from meterd.model import Screen
 
 POWER_ON_WAIT_S = 0.05

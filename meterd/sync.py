@@ -32,12 +32,23 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from meterd import store
 from meterd.config import Config
 from meterd.errors import ConfigError, MeterdError, ServerUnavailableError, StoreError
-from meterd.sync.credential import load_credential
-from meterd.sync.exchange import Exchange, over_http
-from meterd.sync.push import BACKOFF_MAX_S, backoff_s, drain
+from meterd.uplink.credential import claim, claim_over_http, load_credential
+from meterd.uplink.exchange import Answer, Exchange, over_http
+from meterd.uplink.push import BACKOFF_MAX_S, Outcome, backoff_s, drain, push_once
 
-READINGS_NAME = "readings.db"
-SYNC_NAME = "sync.db"
+__all__ = [
+    "Answer",
+    "Exchange",
+    "Outcome",
+    "claim",
+    "claim_over_http",
+    "drain",
+    "load_credential",
+    "over_http",
+    "push_once",
+    "run",
+]
+
 JOB = "push"
 DATABASE_WAIT_S = 1.0
 CLOCK_CHECK_S = 20.0
@@ -84,7 +95,7 @@ def run(config: Config) -> None:
     load_credential(state_dir)
     _warn_of_plain_text(config.sync.server)
     with _stop_signals() as stop:
-        acknowledged = store.open_acknowledged(state_dir / SYNC_NAME)
+        acknowledged = store.open_acknowledged(config.meter.sync_path)
         with closing(requests.Session()) as session:
             exchange = over_http(
                 config.sync.server,
@@ -93,7 +104,7 @@ def run(config: Config) -> None:
                 credential=partial(load_credential, state_dir),
             )
             try:
-                if _wait_for(state_dir / READINGS_NAME, stop):
+                if _wait_for(config.meter.readings_path, stop):
                     _keep_sending(config, acknowledged, exchange, stop)
             finally:
                 store.close_acknowledged(acknowledged)
@@ -156,7 +167,7 @@ def _keep_sending(
             if stopping.is_set():
                 return None
             return attempt(
-                config.meter.state_dir / READINGS_NAME,
+                config.meter.readings_path,
                 acknowledged,
                 exchange,
                 every_s=config.sync.every_s,

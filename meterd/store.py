@@ -15,9 +15,18 @@ from pathlib import Path
 
 import msgspec
 
-from meterd.errors import StoreError
-from meterd.model import Reading, Registers
-from meterd.store.database import (
+from meterd.database.acknowledged import (
+    Acknowledged,
+    Rejection,
+    SyncStatus,
+    acknowledge,
+    close_acknowledged,
+    known_hwm,
+    open_acknowledged,
+    read_sync_status,
+    record_failure,
+)
+from meterd.database.connection import (
     Writer,
     close_writer,
     open_read_only,
@@ -25,6 +34,37 @@ from meterd.store.database import (
     told,
     transaction,
 )
+from meterd.errors import StoreError
+from meterd.model import Reading, Registers
+
+__all__ = [
+    "Acknowledged",
+    "Reader",
+    "Rejection",
+    "Store",
+    "SyncStatus",
+    "acknowledge",
+    "append",
+    "checkpoint",
+    "close",
+    "close_acknowledged",
+    "close_reader",
+    "known_hwm",
+    "last_end_utc_s",
+    "last_event",
+    "last_seq",
+    "load_registers",
+    "next_seq",
+    "open_acknowledged",
+    "open_reader",
+    "open_store",
+    "read_sync_status",
+    "recent",
+    "record_event",
+    "record_failure",
+    "rows_after",
+    "save_registers",
+]
 
 SCHEMA_VERSION = 1
 
@@ -56,7 +96,7 @@ def open_store(
     already has from the database before.
 
     Raises:
-        StoreError: see :func:`meterd.store.database.open_writer`.
+        StoreError: see :func:`meterd.database.connection.open_writer`.
     """
     writer = open_writer(path, "readings", SCHEMA_VERSION)
     try:

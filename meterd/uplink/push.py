@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from meterd import store
 from meterd.errors import ServerRefusedError, ServerUnavailableError
-from meterd.sync.exchange import Exchange
-from meterd.sync.protocol import (
+from meterd.uplink.exchange import Exchange
+from meterd.uplink.protocol import (
     TOO_LARGE,
     StreamAnswer,
     decode_stream,
