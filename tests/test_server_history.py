@@ -172,7 +172,12 @@ def test_one_reading_makes_no_energy(served: Served, credential: str) -> None:
 
 def test_readings_of_another_meter_do_not_count(served: Served, credential: str) -> None:
     other = claimed_meter(served, "MX-000002")
-    post(served, other, [line(1, NOON_UTC_S - 60, meter="MX-000002", import_j=10**9)])
+    ends = (NOON_UTC_S - HOUR_S + 60, NOON_UTC_S)  # those of the hour's first and last reading
+    theirs = [
+        line(seq, end, meter="MX-000002", import_j=seq * 10**9, power_w=9e9)
+        for seq, end in enumerate(ends, 1)
+    ]
+    post(served, other, theirs)
     post(served, credential, constant_power(1, NOON_UTC_S - HOUR_S, NOON_UTC_S, 1000))
     [hour] = hours_of(served, NOON_UTC_S - HOUR_S)
     assert hour.energy.import_j == 1000 * (HOUR_S - 60)
