@@ -303,6 +303,10 @@ class Acquisition:
         """End reading after the block at hand; the blocks read so far can still be taken."""
         self._stop.set()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end after a request to stop."""
+        self._thread.join(timeout_s)
+
     def __iter__(self) -> Iterator[SampleBlock]:
         while True:
             try:

@@ -73,7 +73,7 @@ def load(path: Path) -> Recording:
 
 def _load_npz(path: Path) -> Recording:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             missing = {"fs", "volts", "amps"} - set(arrays.files)
             if missing:
                 raise RecordingError(f"{path}: has no array {sorted(missing)[0]!r}")

@@ -58,7 +58,7 @@ def test_a_large_buffer_takes_511_conversions_in_one_call(board: Board) -> None:
     assert board.spi.message_sizes == [511]
 
 
-def test_a_batch_that_the_kernel_refuses_is_halved_until_it_fits_and_said_once(board: Board) -> None:
+def test_a_batch_that_the_kernel_refuses_is_halved_until_it_fits(board: Board) -> None:
     board.spi.dma_alignment = 256  # a kernel whose cache lines are longer than any known
     child = board.run(
         "import logging\nlogging.basicConfig()\n"
