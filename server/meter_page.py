@@ -230,8 +230,8 @@ def _span(
     zone = ZoneInfo(snapshot.meter.place.time_zone)
     late = abs(span.from_utc_s - wanted_utc_s) > history.BOUNDARY_S
     return {
-        "import": kwh(language, span.import_j, 2),
-        "export": kwh(language, span.export_j, 2),
+        "import": kwh(language, span.import_j),
+        "export": kwh(language, span.export_j),
         "since": clock_time(language, span.from_utc_s, zone) if late else "",
     }
 

@@ -200,9 +200,9 @@ def test_consumption_today_begins_at_the_places_midnight(served: Served, credent
     ]
     post(served, credential, lines)
     text = page_text(served)
-    assert "Consumo de hoy ▲ Importada 5.00 kWh ▼ Exportada 0.50 kWh Últimas" in text
+    assert "Consumo de hoy ▲ Importada 5.000 kWh ▼ Exportada 0.500 kWh Últimas" in text
     assert (
-        "Últimas 24 horas ▲ Importada 7.00 kWh ▼ Exportada 0.70 kWh Desde las 23:00: "
+        "Últimas 24 horas ▲ Importada 7.000 kWh ▼ Exportada 0.700 kWh Desde las 23:00: "
         "no hay lecturas anteriores."
     ) in text
 
