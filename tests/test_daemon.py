@@ -1,0 +1,238 @@
+"""The whole meter on a simulated socket and a clock that tests turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meterd import acquire, config, daemon, store, wire
+from meterd.daemon import Meter
+from meterd.errors import HardwareError
+from meterd.model import Calibration, Quantities, Reading, Registers, SampleBlock
+from meterd.simulate.adc import SimulatedAdc, SimulatedClock
+from meterd.simulate.frontend import FrontEnd, Wiring
+from meterd.simulate.mains import Mains, Socket, synthetic
+from meterd.simulate.mcp3008 import Mcp3008
+from tests.chain import CHANNELS, NOMINAL
+
+CONFIG = """
+[meter]
+serial = "MX-000001"
+state_dir = "state"
+interval_s = {interval_s}
+[adc]
+device = "simulated"
+[[circuit]]
+role = "grid"
+voltage_channel = 0
+current_channel = 1
+[display]
+device = "none"
+"""
+MIDNIGHT_UTC_S = 1_763_856_000.0
+LOAD = Socket(127.0, 4.2, 0.9)
+POWER_W = 127.0 * 4.2 * 0.9
+
+
+class Desk:
+    """A meter, its socket and its clock; ``utc_step_s`` steps the date and not the time."""
+
+    def __init__(self, folder: Path, mains: Mains, interval_s: int = 5) -> None:
+        self.folder = folder
+        (folder / "meterd.toml").write_text(CONFIG.format(interval_s=interval_s))
+        self.config = config.load(folder / "meterd.toml")
+        self.config.meter.state_dir.mkdir(exist_ok=True)
+        self.clock = SimulatedClock(paced=False, start_utc_s=MIDNIGHT_UTC_S)
+        self.utc_step_s = 0.0
+        self.shown: list[Quantities | None] = []
+        chip = Mcp3008(
+            Wiring(mains, FrontEnd(), CHANNELS),
+            vref_v=3.3,
+            noise_codes=0.5,
+            rng=np.random.default_rng(1),
+        )
+        adc = SimulatedAdc(chip, self.clock)
+        timing = acquire.measure_timing(adc, CHANNELS, 510, self.clock.now_ns)
+        self.read = partial(
+            acquire.read_block,
+            adc,
+            CHANNELS,
+            batches=3,
+            batch=510,
+            timing=timing,
+            clock_ns=self.clock.now_ns,
+        )
+
+    def blocks(self, seconds: float) -> Iterator[SampleBlock]:
+        end_ns = self.clock.now_ns() + round(seconds * 1e9)
+        while self.clock.now_ns() < end_ns:
+            yield self.read()
+
+    def run(self, blocks: Iterator[SampleBlock], calibration: Calibration = NOMINAL) -> None:
+        record = store.open_store(self.config.meter.readings_path, now_utc_s=int(MIDNIGHT_UTC_S))
+        try:
+            daemon.run(
+                Meter(
+                    config=self.config,
+                    calibration=calibration,
+                    store=record,
+                    clock_ns=self.clock.now_ns,
+                    utc_s=lambda: self.clock.utc_s() + self.utc_step_s,
+                    clock_state=lambda: "synced",
+                    show=lambda window, registers: self.shown.append(window),
+                ),
+                blocks,
+            )
+        finally:
+            store.close(record)
+
+    def readings(self) -> list[Reading]:
+        reader = store.open_reader(self.config.meter.readings_path)
+        try:
+            return [wire.decode(line) for _, line in store.rows_after(reader, 0, 10_000, 10**8)]
+        finally:
+            store.close_reader(reader)
+
+    def registers(self) -> Registers:
+        record = store.open_store(self.config.meter.readings_path, now_utc_s=0)
+        try:
+            return store.load_registers(record)
+        finally:
+            store.close(record)
+
+
+def test_a_reading_is_stored_at_the_end_of_each_interval(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+    desk.run(desk.blocks(21.0))
+    rows = desk.readings()
+    assert [row.seq for row in rows] == [1, 2, 3, 4, 5]
+    assert [row.end_utc_s - MIDNIGHT_UTC_S for row in rows[:4]] == [5, 10, 15, 20]
+    for row in rows[1:4]:
+        assert row.voltage_v == pytest.approx(127.0, rel=0.001)
+        assert row.power_w == pytest.approx(POWER_W, rel=0.002)
+        assert row.coverage_pct == pytest.approx(100.0, abs=5.0)
+        assert row.flags == []
+    assert "RESTARTED" in rows[0].flags
+    assert desk.shown
+
+
+def test_energy_is_power_times_time_and_the_last_interval_is_kept_when_stopped(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, synthetic(replace(LOAD, exporting=True)))
+    desk.run(desk.blocks(17.0))
+    last = desk.readings()[-1]
+    assert last.import_j == 0
+    assert last.export_j == pytest.approx(POWER_W * 17.0, rel=0.005)
+    assert last.end_utc_s - MIDNIGHT_UTC_S <= 18
+    assert last.measured_s == pytest.approx(2.1, abs=0.3)
+
+
+def test_a_restarted_meter_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = Desk(tmp_path, synthetic(LOAD))
+    first.run(first.blocks(11.0))
+    before = first.readings()
+    again = Desk(tmp_path, synthetic(LOAD))
+    again.run(again.blocks(11.0))
+    after = again.readings()
+    assert after[: len(before)] == before
+    assert [row.seq for row in after] == list(range(1, len(after) + 1))
+    assert {row.stream for row in after} == {before[0].stream}
+    assert after[-1].import_j == pytest.approx(2 * before[-1].import_j, rel=0.01)
+
+
+def test_a_meter_that_dies_loses_at_most_ten_seconds_of_energy(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD), interval_s=60)
+
+    def dying() -> Iterator[SampleBlock]:
+        yield from desk.blocks(35.0)
+        raise HardwareError("the power is gone")
+
+    with pytest.raises(HardwareError):
+        desk.run(dying())
+    assert desk.registers().import_j >= POWER_W * 25.0 * 0.995
+    assert desk.readings() == []
+
+
+def test_a_clock_set_forward_by_400_days_stores_both_intervals_and_loses_no_energy(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+
+    def stepped() -> Iterator[SampleBlock]:
+        yield from desk.blocks(7.0)
+        desk.utc_step_s = 400 * 86_400.0
+        yield from desk.blocks(7.0)
+
+    desk.run(stepped())
+    rows = desk.readings()
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[-1].end_utc_s > MIDNIGHT_UTC_S + 400 * 86_400
+    assert rows[-1].import_j == pytest.approx(POWER_W * 14.0, rel=0.005)
+
+
+def test_a_clock_set_back_an_hour_stores_on(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+
+    def stepped() -> Iterator[SampleBlock]:
+        yield from desk.blocks(7.0)
+        desk.utc_step_s = -3600.0
+        yield from desk.blocks(7.0)
+
+    desk.run(stepped())
+    rows = desk.readings()
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    assert any(row.end_utc_s < MIDNIGHT_UTC_S for row in rows)
+    assert rows[-1].import_j == pytest.approx(POWER_W * 14.0, rel=0.005)
+
+
+def test_a_second_that_was_not_sampled_is_not_counted_and_told(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+
+    def with_a_hole() -> Iterator[SampleBlock]:
+        yield from desk.blocks(6.0)
+        desk.clock.advance(1_000_000_000)
+        yield from desk.blocks(6.0)
+
+    desk.run(with_a_hole())
+    rows = desk.readings()
+    assert rows[-1].import_j == pytest.approx(POWER_W * 12.0, rel=0.04)
+    assert rows[-1].import_j <= POWER_W * 12.0 * 1.001
+    assert "GAP" in rows[1].flags
+    assert rows[1].coverage_pct < 85.0
+
+
+def test_the_boot_and_a_changed_calibration_are_written_into_the_record(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+    record = store.open_store(desk.config.meter.readings_path, now_utc_s=1)
+    try:
+        daemon.record_boot(record, desk.config, NOMINAL, 1)
+        first = store.last_event(record, "calibration")
+        daemon.record_boot(record, desk.config, NOMINAL, 2)
+        changed = replace(NOMINAL, current_delay_s=1e-4)
+        daemon.record_boot(record, desk.config, changed, 3)
+        second = store.last_event(record, "calibration")
+        boot = store.last_event(record, "boot")
+    finally:
+        store.close(record)
+    assert first is not None
+    assert first["old"] is None
+    assert second is not None
+    assert second["old"] == first["new"]
+    assert second["new"]["current_delay_s"] == 1e-4  # type: ignore[index]  # a JSON object
+    assert boot is not None
+    assert boot["serial"] == "MX-000001"
+
+
+def test_windows_of_a_meter_at_work_are_shown_one_by_one(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+    desk.run(itertools.islice(desk.blocks(10.0), 60))
+    powers = [window.power_w for window in desk.shown if window is not None]
+    assert len(powers) >= 10
+    assert powers == pytest.approx([POWER_W] * len(powers), rel=0.005)
