@@ -98,7 +98,7 @@ def run(wanted: Wanted, console: Console, ended: Ended) -> None:
             _start(place, registered.claim_code, started, ended)
             _introduce(console, place, registered.password)
             with _looking(place, registered.password) as first:
-                _watch(wanted, console, started, first, began_s, ended)
+                watch(wanted, console, started, first, began_s, ended)
         finally:
             _stop(console, started)
 
@@ -155,7 +155,7 @@ def _looking(place: Desk, password: str) -> Iterator[FirstReading]:
             stop.set()
 
 
-def _watch(
+def watch(
     wanted: Wanted,
     console: Console,
     started: Sequence[Program],
@@ -163,6 +163,13 @@ def _watch(
     began_s: float,
     ended: Ended,
 ) -> None:
+    """Draw what server, meter and the others do, until the end.
+
+    Raises:
+        DemoError: a program ended by itself, or no reading reached the page within
+            ``wanted.seconds``.
+        EndedError: ``ended`` said so.
+    """
     glass, told = terminal.Glass(), Told()
     with _drawn(console) as drawer:
         while wanted.seconds is None or time.monotonic() - began_s < wanted.seconds:
@@ -217,8 +224,11 @@ def _step(console: Console, ended: Ended, sentence: str) -> None:
 def _stop(console: Console, started: Sequence[Program]) -> None:
     if not started:
         return
-    say(console, "Ending the programs ...")
-    for name in programs.stop(started):
+    try:
+        say(console, "Ending the programs ...")
+    finally:  # nobody may be listening: the terminal was closed, the pipe has broken
+        killed = programs.stop(started)
+    for name in killed:
         say(console, f"{name} did not end within {programs.STOP_TIMEOUT_S:.0f} s: killed")
 
 

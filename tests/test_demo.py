@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -20,7 +21,9 @@ import requests
 from rich.console import Console
 
 from demo import desk, folder, programs, terminal
+from demo.__main__ import FirstReading, Wanted, watch
 from demo.errors import DemoError
+from demo.programs import Program
 
 REPOSITORY = Path(__file__).parents[1]
 WITHIN_S = 90.0
@@ -157,11 +160,66 @@ def test_a_program_that_dies_is_named_with_its_last_lines(tmp_path: Path) -> Non
     assert "meterd.daemon: " in last
 
 
-def test_an_end_before_the_first_reading_is_a_failure(tmp_path: Path) -> None:
-    with running(tmp_path, "--port", str(free_port()), "--seconds", "1") as run:
-        assert run.process.wait(WITHIN_S) == 1, run.said()
-        assert session_members(run.process.pid) == []
-    assert "Error: no reading was on the customer's page after 1 s" in run.said()
+@contextmanager
+def quiet_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Program]]:
+    """Two programs that say nothing."""
+    quiet = tmp_path / "quiet"
+    quiet.write_text("#!/bin/sh\nexec sleep 60\n")
+    quiet.chmod(0o755)
+    monkeypatch.setattr(programs, "BIN", tmp_path)
+    started = [programs.start(tmp_path, "quiet") for _ in range(2)]
+    try:
+        yield started
+    finally:
+        programs.stop(started)
+
+
+def watched(tmp_path: Path, started: list[Program], first: FirstReading) -> str:
+    written = StringIO()
+    wanted = Wanted(tmp_path, None, 0.3, "", None)
+    began_s = time.monotonic()
+    watch(wanted, Console(file=written), started, first, began_s, lambda: False)
+    return written.getvalue()
+
+
+def test_an_end_before_the_first_reading_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        quiet_programs(tmp_path, monkeypatch) as started,
+        pytest.raises(DemoError, match=r"no reading was on the customer's page after 0\.3 s"),
+    ):
+        watched(tmp_path, started, Future())
+
+
+def test_the_first_reading_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: FirstReading = Future()
+    with quiet_programs(tmp_path, monkeypatch) as started:
+        first.set_result((time.monotonic() + 9.0, "600 W"))
+        said = watched(tmp_path, started, first)
+    assert said.splitlines() == [
+        "First reading on the page after 9.0 s: 600 W",
+        "Ended after 0.3 s, as asked.",
+    ]
+
+
+def test_nothing_goes_on_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    options = ["--state-dir", str(tmp_path / "state"), "--port", str(free_port())]
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo", *options],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=write,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        os.close(write)
+        with os.fdopen(read) as said:
+            while "Starting" not in said.readline():
+                assert process.poll() is None
+        assert process.wait(WITHIN_S) == 1
+        assert session_members(process.pid) == []
 
 
 def test_mains_words_that_mean_nothing_are_refused_before_anything_starts(tmp_path: Path) -> None:
