@@ -203,8 +203,8 @@ def test_the_first_reading_is_told_once(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_nothing_goes_on_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
-    read, write = os.pipe()
+def test_nothing_goes_on_when_the_terminal_is_gone(tmp_path: Path) -> None:
+    read, write = os.openpty()
     options = ["--state-dir", str(tmp_path / "state"), "--port", str(free_port())]
     with subprocess.Popen(
         [sys.executable, "-m", "demo", *options],
@@ -218,8 +218,12 @@ def test_nothing_goes_on_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
         with os.fdopen(read) as said:
             while "Starting" not in said.readline():
                 assert process.poll() is None
-        assert process.wait(WITHIN_S) == 1
-        assert session_members(process.pid) == []
+        try:
+            assert process.wait(WITHIN_S) == 1
+            assert session_members(process.pid) == []
+        finally:
+            for pid in session_members(process.pid):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_mains_words_that_mean_nothing_are_refused_before_anything_starts(tmp_path: Path) -> None:
