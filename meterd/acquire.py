@@ -160,7 +160,7 @@ class SpidevAdc:
             received = [self._spi.xfer2(frame) for frame in tx.tolist()]
         except OSError as error:
             raise HardwareError(
-                f"{self._name}: {error.strerror}; check the wiring of the MCP3008"
+                f"{self._name}: {error.strerror or error}; check the wiring of the MCP3008"
             ) from error
         return np.array(received, np.uint8)
 
@@ -196,7 +196,7 @@ def open_spidev(
         spi.max_speed_hz = speed_hz
     except OSError as error:
         raise HardwareError(
-            f"cannot open {name}: {error.strerror}; enable SPI with raspi-config (Interface "
+            f"cannot open {name}: {error.strerror or error}; enable SPI with raspi-config (Interface "
             "Options) and let the user be in the group spi"
         ) from error
     try:

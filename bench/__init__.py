@@ -1,0 +1,1 @@
+"""Measurements, off by default: ``make bench`` runs every ``bench_*.py`` and prints the figures."""

@@ -1,0 +1,58 @@
+"""CPU of the mathematics per second of signal: 14 000 samples a second of each channel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from math import pi
+
+import numpy as np
+
+from meterd import calc
+from meterd.model import Calibration, Missed, SampleBlock
+
+RATE_HZ = 14_000
+SECONDS = 20
+BLOCK_S = 0.05
+CALIBRATION = Calibration(500 / 1024, 512.0, 5 / 1024 / 0.04, 512.0, 0.0)
+
+
+def blocks() -> Iterator[SampleBlock]:
+    """127 V with 1.5 % third harmonic, 10 A lagging 60° with 8 % third, half an LSB of noise."""
+    rng = np.random.default_rng(1)
+    period_ns = 1e9 / RATE_HZ / 2
+    count = round(RATE_HZ * BLOCK_S) * 2
+    for number in range(round(SECONDS / BLOCK_S)):
+        t_ns = np.rint((number * count + np.arange(count)) * period_ns).astype(np.int64)
+        turned = 2 * pi * 60.0 * t_ns / 1e9
+        volts = 127 * np.sqrt(2) * (np.sin(turned) + 0.015 * np.sin(3 * turned))
+        amps = 10 * np.sqrt(2) * (np.sin(turned - pi / 3) + 0.08 * np.sin(3 * turned))
+        channels = np.arange(count, dtype=np.uint8) % 2
+        codes = np.where(
+            channels == 0,
+            volts / CALIBRATION.voltage_v_per_code,
+            amps / CALIBRATION.current_a_per_code,
+        )
+        noisy = np.floor(codes + 512 + 0.5 * rng.standard_normal(count))
+        yield SampleBlock(
+            channels, noisy.clip(0, 1023).astype(np.uint16), t_ns, np.ones(count, np.bool_)
+        )
+
+
+def main() -> None:
+    """Measure 20 s of signal seven times and print the best."""
+    made = list(blocks())
+    best_s = float("inf")
+    windows = 0
+    for _ in range(7):
+        begun_s = time.process_time()
+        waveforms = (calc.align(block, (0, 1), CALIBRATION) for block in made)
+        found = list(calc.stream(waveforms, 60.0, mains_min_v=6.0))
+        best_s = min(best_s, time.process_time() - begun_s)
+        windows = sum(1 for item in found if not isinstance(item, Missed))
+    print(f"align + windows + quantities  {1e3 * best_s / SECONDS:6.2f} ms of CPU a second")
+    print(f"                              {1e3 * best_s / windows:6.2f} ms a window of 12 cycles")
+
+
+if __name__ == "__main__":
+    main()
