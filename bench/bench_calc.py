@@ -13,7 +13,7 @@ from meterd.model import Calibration, Missed, SampleBlock
 
 RATE_HZ = 14_000
 SECONDS = 20
-BLOCK_S = 0.05
+BLOCK_S = 0.2
 CALIBRATION = Calibration(500 / 1024, 512.0, 5 / 1024 / 0.04, 512.0, 0.0)
 
 
@@ -21,21 +21,20 @@ def blocks() -> Iterator[SampleBlock]:
     """127 V with 1.5 % third harmonic, 10 A lagging 60° with 8 % third, half an LSB of noise."""
     rng = np.random.default_rng(1)
     period_ns = 1e9 / RATE_HZ / 2
-    count = round(RATE_HZ * BLOCK_S) * 2
+    count = round(RATE_HZ * BLOCK_S)
     for number in range(round(SECONDS / BLOCK_S)):
-        t_ns = np.rint((number * count + np.arange(count)) * period_ns).astype(np.int64)
+        order = np.arange(2 * count).reshape(count, 2) + 2 * number * count
+        t_ns = np.rint(order * period_ns).astype(np.int64)
         turned = 2 * pi * 60.0 * t_ns / 1e9
-        volts = 127 * np.sqrt(2) * (np.sin(turned) + 0.015 * np.sin(3 * turned))
-        amps = 10 * np.sqrt(2) * (np.sin(turned - pi / 3) + 0.08 * np.sin(3 * turned))
-        channels = np.arange(count, dtype=np.uint8) % 2
-        codes = np.where(
-            channels == 0,
-            volts / CALIBRATION.voltage_v_per_code,
-            amps / CALIBRATION.current_a_per_code,
+        volts = 127 * np.sqrt(2) * (np.sin(turned[:, 0]) + 0.015 * np.sin(3 * turned[:, 0]))
+        lags = turned[:, 1] - pi / 3
+        amps = 10 * np.sqrt(2) * (np.sin(lags) + 0.08 * np.sin(3 * turned[:, 1]))
+        codes = np.stack(
+            (volts / CALIBRATION.voltage_v_per_code, amps / CALIBRATION.current_a_per_code), axis=1
         )
-        noisy = np.floor(codes + 512 + 0.5 * rng.standard_normal(count))
+        noisy = np.floor(codes + 512 + 0.5 * rng.standard_normal(codes.shape))
         yield SampleBlock(
-            channels, noisy.clip(0, 1023).astype(np.uint16), t_ns, np.ones(count, np.bool_)
+            (0, 1), noisy.clip(0, 1023).astype(np.uint16), t_ns, np.ones(count, np.bool_)
         )
 
 

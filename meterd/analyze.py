@@ -160,11 +160,18 @@ def nominal_calibration(front_end: FrontEnd, scales: tuple[float, float]) -> Cal
 def as_json(analysis: Analysis) -> dict[str, Any]:
     """The analysis for a program: the keys of docs/units.md."""
     values = asdict(analysis.quantities)
-    for inner in ("end_ns", "flags", "cycles", "gap_s"):
+    for inner in (
+        "end_ns",
+        "flags",
+        "cycles",
+        "gap_s",
+        "harmonic_voltage_v2",
+        "harmonic_current_a2",
+    ):
         values.pop(inner)
     harmonics = {
-        "voltage_v": values.pop("harmonic_voltage_v").tolist(),
-        "current_a": values.pop("harmonic_current_a").tolist(),
+        "voltage_v": analysis.quantities.harmonic_voltage_v.tolist(),
+        "current_a": analysis.quantities.harmonic_current_a.tolist(),
     }
     return {
         "duration_s": values.pop("duration_s"),

@@ -9,6 +9,7 @@ of the voltage's fundamental, follows its measured frequency, and the next begin
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import pi, sqrt
@@ -69,22 +70,24 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
     ``channels`` are the circuit's voltage and current channel. The skew between them, the
     current sensor's delay taken off, stays in the instants; nothing is moved here.
     """
-    voltage = block.valid & (block.channels == channels[0])
-    current = block.valid & (block.channels == channels[1])
-    pairs = min(np.count_nonzero(voltage), np.count_nonzero(current))
-    volt_codes = block.codes[voltage][:pairs].astype(np.float64)
-    amp_codes = block.codes[current][:pairs].astype(np.float64)
-    start_ns = int(block.t_ns[0])
-    clipped = _at_the_rails(volt_codes) | _at_the_rails(amp_codes)
+    columns = [block.channels.index(channel) for channel in channels]
+    valid = slice(None) if block.valid.all() else block.valid
+    codes = block.codes[valid]
+    t_ns = block.t_ns[valid]
+    start_ns = int(block.t_ns[0, 0])
+    voltage_s, current_s = (
+        np.multiply(t_ns[:, c] - start_ns, 1e-9, dtype=np.float64) for c in columns
+    )
+    voltage, current = (codes[:, column].astype(np.float64) for column in columns)
+    quality = np.full(len(codes), int(block.flags), np.uint16)
+    quality[_at_the_rails(voltage) | _at_the_rails(current)] |= int(Quality.CLIPPED)
     return Waveform(
         start_ns=start_ns,
-        t_s=(block.t_ns[voltage][:pairs] - start_ns) / 1e9,
-        voltage_v=(volt_codes - calibration.voltage_zero_code) * calibration.voltage_v_per_code,
-        current_t_s=(block.t_ns[current][:pairs] - start_ns) / 1e9 - calibration.current_delay_s,
-        current_a=(amp_codes - calibration.current_zero_code) * calibration.current_a_per_code,
-        quality=np.where(clipped, int(block.flags | Quality.CLIPPED), int(block.flags)).astype(
-            np.uint16
-        ),
+        t_s=voltage_s,
+        voltage_v=(voltage - calibration.voltage_zero_code) * calibration.voltage_v_per_code,
+        current_t_s=current_s - calibration.current_delay_s,
+        current_a=(current - calibration.current_zero_code) * calibration.current_a_per_code,
+        quality=quality,
     )
 
 
@@ -102,38 +105,28 @@ def measure(
 ) -> tuple[Quantities, Lock]:
     """Measure one window and say where the next begins.
 
+    The window's ``duration_s`` reaches to the next, so that all of them are the time that passed.
+
     Raises:
         BadWindowError: the samples do not cover the window.
     """
     for _ in range(RETUNE_MAX):
         spectrum = spectra(waveform, lock.start_s, cycles / lock.frequency_hz, cycles)
-        if sqrt(MEAN_SQUARE) * abs(spectrum.voltage[cycles]) < mains_min_v:
-            return _without_mains(spectrum, cycles, lock)
+        if sqrt(MEAN_SQUARE) * abs(spectrum.lines[0, cycles]) < mains_min_v:
+            start_s = lock.start_s + cycles / lock.frequency_hz
+            elapsed_s = cycles / lock.frequency_hz
+            following = Lock(start_s, lock.frequency_hz, mains=False)
+            return quantify(spectrum, cycles, None, elapsed_s), following
         frequency_hz = _refined_frequency(spectrum, lock.frequency_hz)
         if abs(frequency_hz / lock.frequency_hz - 1) < RETUNE:
             break
         lock = replace(lock, frequency_hz=frequency_hz)
-    quantities = quantify(spectrum, cycles)
-    quantities = replace(quantities, frequency_hz=frequency_hz)
     # The voltage's phase at the window's start, 0 at a rising zero crossing: what is left of it
     # moves the next window back onto the crossing.
-    phase = float(np.angle(1j * spectrum.voltage[cycles]))
-    start_s = lock.start_s + cycles / frequency_hz - phase / (2 * pi * frequency_hz)
-    return quantities, Lock(start_s, frequency_hz, mains=True)
-
-
-def _without_mains(spectrum: Spectra, cycles: int, lock: Lock) -> tuple[Quantities, Lock]:
-    quantities = replace(
-        quantify(spectrum, cycles),
-        flags=spectrum.flags | Quality.MAINS_LOST,
-        frequency_hz=None,
-        power_factor=None,
-        phase_deg=None,
-        thd_voltage_pct=None,
-        thd_current_pct=None,
-    )
-    start_s = lock.start_s + cycles / lock.frequency_hz
-    return quantities, Lock(start_s, lock.frequency_hz, mains=False)
+    phase = cmath.phase(1j * complex(spectrum.lines[0, cycles]))
+    elapsed_s = cycles / frequency_hz - phase / (2 * pi * frequency_hz)
+    following = Lock(lock.start_s + elapsed_s, frequency_hz, mains=True)
+    return quantify(spectrum, cycles, frequency_hz, elapsed_s), following
 
 
 def _refined_frequency(spectrum: Spectra, frequency_hz: float) -> float:
@@ -141,13 +134,25 @@ def _refined_frequency(spectrum: Spectra, frequency_hz: float) -> float:
 
     A cycle that was filled in from the others would only repeat the frequency assumed so far.
     """
+    phasor = spectrum.cycle_phasor
+    if spectrum.gap_s == 0.0:
+        return frequency_hz * (1 + _mean_turn(phasor) / (2 * pi))
     sampled = np.flatnonzero(spectrum.cycle_sampled)
     if len(sampled) < CYCLES_MIN:
         return frequency_hz
-    phase = np.unwrap(np.angle(spectrum.cycle_phasor[sampled]))
+    phase = np.unwrap(np.angle(phasor[sampled]))
     place = sampled - sampled.mean()
     slope = float(place @ phase / (place @ place))  # radians a cycle
     return frequency_hz * (1 + slope / (2 * pi))
+
+
+def _mean_turn(phasor: NDArray[np.complex128]) -> float:
+    """The least-squares slope of the phase, from its steps, in radians a cycle."""
+    count = len(phasor)
+    step = np.angle(phasor[1:] * phasor[:-1].conj())
+    place = np.arange(1, count)
+    weight = place * (count - place)
+    return float(weight @ step) / float(weight.sum())
 
 
 def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> Lock:
@@ -171,7 +176,7 @@ def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> L
         frequency_hz = refined_hz
         if settled:
             break
-    phase = float(np.angle(1j * spectrum.voltage[cycles]))
+    phase = float(np.angle(1j * spectrum.lines[0, cycles]))
     # A crossing just before the first sample is as good: the window's edge is filled in.
     edge = EDGE_SAMPLES * frequency_hz / spectrum.sampling_hz
     wait = (-phase / (2 * pi) + edge) % 1.0 - edge
@@ -243,8 +248,7 @@ def _step(
         resumed_s = _behind_the_hole(pending, lock.start_s)
         missed = _missed(pending, lock.start_s, resumed_s, str(bad))
         return [*results, missed], Lock(resumed_s, lock.frequency_hz, mains=False)
-    elapsed_s = following.start_s - lock.start_s
-    return [*results, replace(quantities, duration_s=elapsed_s)], following
+    return [*results, quantities], following
 
 
 def _missed(pending: Waveform, from_s: float, to_s: float, reason: str) -> Missed:

@@ -51,9 +51,9 @@ def observe(
     """
     channels = (config.grid.voltage_channel, config.grid.current_channel)
     blocks: list[SampleBlock] = []
-    while not blocks or (blocks[-1].t_ns[-1] - blocks[0].t_ns[0]) < seconds * 1e9:
+    while not blocks or _taken_s(blocks) < seconds:
         blocks.append(read())
-        yield min(1.0, float(blocks[-1].t_ns[-1] - blocks[0].t_ns[0]) / (seconds * 1e9))
+        yield min(1.0, _taken_s(blocks) / seconds)
     waveforms = (calc.align(block, channels, calibration) for block in blocks)
     windows = [
         window
@@ -71,6 +71,10 @@ def observe(
     )
 
 
+def _taken_s(blocks: list[SampleBlock]) -> float:
+    return float(blocks[-1].t_ns[-1, -1] - blocks[0].t_ns[0, 0]) / 1e9
+
+
 def _spread(values: list[float]) -> float:
     mean = float(np.mean(values))
     return float(np.std(values)) / mean if mean else 0.0
@@ -78,7 +82,7 @@ def _spread(values: list[float]) -> float:
 
 def _zero_code(blocks: list[SampleBlock], channel: int) -> float:
     """The mean code, weighted so that cut cycles at the ends do not count."""
-    codes = np.concatenate([b.codes[b.valid & (b.channels == channel)] for b in blocks])
+    codes = np.concatenate([b.codes[b.valid, b.channels.index(channel)] for b in blocks])
     weights = np.hanning(len(codes) + 2)[1:-1]
     return float(weights @ codes / weights.sum())
 

@@ -17,7 +17,7 @@ from meterd.panel import server_state
 from meterd.store import SyncStatus
 
 SILENT_INTERVALS = 2.5
-CHECK_BLOCKS = 20
+CHECK_BLOCKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,8 @@ def _check_adc(config: Config, calibration: Calibration) -> str:
         )
         if not isinstance(window, Missed)
     ]
-    taken_s = float(blocks[-1].t_ns[-1] - blocks[0].t_ns[0]) / 1e9
-    rate_hz = sum(len(block.codes) for block in blocks) / taken_s
+    taken_s = float(blocks[-1].t_ns[-1, -1] - blocks[0].t_ns[0, 0]) / 1e9
+    rate_hz = sum(block.codes.size for block in blocks) / taken_s
     batch = acquire.whole_batch(channels, converter.batch)
     text = f"{rate_hz:.0f} conversions/s, {batch} a call"
     if not measured:

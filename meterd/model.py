@@ -39,9 +39,9 @@ class Quality(IntFlag):
 class SampleBlock:
     """Conversions as they came from the ADC, in the order they were made."""
 
-    channels: NDArray[np.uint8]  # (n,) MCP3008 channel, 0 to 7
-    codes: NDArray[np.uint16]  # (n,) 0 to 1023
-    t_ns: NDArray[np.int64]  # (n,) monotonic instant of each sample-and-hold
+    channels: tuple[int, ...]  # (c,) the MCP3008's channels, in the order they are converted
+    codes: NDArray[np.uint16]  # (n, c) 0 to 1023
+    t_ns: NDArray[np.int64]  # (n, c) monotonic instant of each sample-and-hold
     valid: NDArray[np.bool_]  # (n,) False where a preempted batch left the instants unknown
     flags: Quality = Quality.GOOD
 
@@ -94,9 +94,19 @@ class Quantities:
     phase_deg: float | None  # angle(V1) − angle(I1), in (−180, 180]
     thd_voltage_pct: float | None  # harmonics 2…40 against the fundamental
     thd_current_pct: float | None
-    harmonic_voltage_v: NDArray[np.float64]  # (h,) rms of lines 1…h
-    harmonic_current_a: NDArray[np.float64]  # (h,)
+    harmonic_voltage_v2: NDArray[np.float64]  # (h,) mean squares of lines 1…h; with the noise
+    harmonic_current_a2: NDArray[np.float64]  # (h,) taken out, an empty line scatters around 0
     flags: Quality = Quality.GOOD
+
+    @property
+    def harmonic_voltage_v(self) -> NDArray[np.float64]:
+        """(h,) rms of lines 1…h."""
+        return np.sqrt(np.maximum(0.0, self.harmonic_voltage_v2))
+
+    @property
+    def harmonic_current_a(self) -> NDArray[np.float64]:
+        """(h,) rms of lines 1…h."""
+        return np.sqrt(np.maximum(0.0, self.harmonic_current_a2))
 
 
 @dataclass(frozen=True, slots=True)

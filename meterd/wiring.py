@@ -15,7 +15,7 @@ from meterd.acquire import Adc
 from meterd.config import Config
 from meterd.errors import HardwareError, RecordingError
 from meterd.lcd import Display, open_display
-from meterd.metrology.resample import interpolate
+from meterd.metrology.interpolation import cubic
 from meterd.model import Quantities, SampleBlock, Screen
 from meterd.recording import Recording
 from meterd.simulate.adc import CALL_NS, CONVERSION_NS, SimulatedAdc, SimulatedClock
@@ -24,7 +24,7 @@ from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 from meterd.simulate.mains import Mains, parse, recorded, synthetic
 from meterd.simulate.mcp3008 import Mcp3008
 
-BLOCK_S = 0.05
+BLOCK_S = 0.2
 LOOP_POINTS_PER_CYCLE = 1024
 MAINS_MIN_SHARE = 0.05
 """Below this share of the nominal voltage there are no mains to follow."""
@@ -102,12 +102,12 @@ def looped(recorded_waveform: Recording) -> Mains:
     duration_s = windows[-1].end_ns / 1e9 - start.start_s
     points = round(LOOP_POINTS_PER_CYCLE * sum(window.cycles for window in windows))
     at_s = start.start_s + np.arange(points, dtype=np.float64) * (duration_s / points)
-    z = interpolate(waveform.t_s, waveform.voltage_v + 1j * waveform.current_a, at_s)
+    z = cubic(waveform.t_s, waveform.voltage_v + 1j * waveform.current_a, at_s)
     return recorded(z.real.copy(), z.imag.copy(), duration_s)
 
 
 def block_reader(converter: Converter, config: Config) -> Callable[[], SampleBlock]:
-    """A function that reads the next block of the configured circuit, about 50 ms of it.
+    """A function that reads the next block of the configured circuit, about 0.2 s of it.
 
     The bus is timed first, because its period decides the skew between the channels.
 
@@ -142,7 +142,7 @@ def through_the_chain(
     z = recorded_waveform.voltage_v + 1j * recorded_waveform.current_a
 
     def mains(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        at = interpolate(recorded_waveform.t_s, z, begin_s + t_s)
+        at = cubic(recorded_waveform.t_s, z, begin_s + t_s)
         return at.real, at.imag
 
     clock = SimulatedClock(paced=False)

@@ -277,10 +277,10 @@ def test_angles_around_180_degrees_average_to_180_and_not_to_0() -> None:
 
 def test_codes_become_volts_and_amperes_each_at_its_instant() -> None:
     block = SampleBlock(
-        channels=np.array([2, 5, 2, 5], np.uint8),
-        codes=np.array([512, 612, 712, 412], np.uint16),
-        t_ns=np.array([1000, 1034, 1068, 1102], np.int64),
-        valid=np.ones(4, np.bool_),
+        channels=(2, 5),
+        codes=np.array([[512, 612], [712, 412]], np.uint16),
+        t_ns=np.array([[1000, 1034], [1068, 1102]], np.int64),
+        valid=np.ones(2, np.bool_),
     )
     waveform = calc.align(block, (2, 5), Calibration(0.5, 512.0, 0.1, 512.0, 4e-9))
     assert waveform.voltage_v.tolist() == [0.0, 100.0]
@@ -291,10 +291,10 @@ def test_codes_become_volts_and_amperes_each_at_its_instant() -> None:
 
 def test_codes_at_the_end_of_the_range_are_marked_clipped() -> None:
     block = SampleBlock(
-        channels=np.array([0, 1, 0, 1], np.uint8),
-        codes=np.array([512, 1023, 512, 512], np.uint16),
-        t_ns=np.arange(4, dtype=np.int64),
-        valid=np.ones(4, np.bool_),
+        channels=(0, 1),
+        codes=np.array([[512, 1023], [512, 512]], np.uint16),
+        t_ns=np.arange(4, dtype=np.int64).reshape(2, 2),
+        valid=np.ones(2, np.bool_),
     )
     waveform = calc.align(block, (0, 1), Calibration(1.0, 512.0, 1.0, 512.0, 0.0))
     assert waveform.quality.tolist() == [Quality.CLIPPED, Quality.GOOD]
@@ -302,10 +302,10 @@ def test_codes_at_the_end_of_the_range_are_marked_clipped() -> None:
 
 def test_samples_of_a_preempted_batch_are_left_out() -> None:
     block = SampleBlock(
-        channels=np.array([0, 1, 0, 1], np.uint8),
-        codes=np.array([1, 2, 3, 4], np.uint16),
-        t_ns=np.arange(4, dtype=np.int64),
-        valid=np.array([False, False, True, True]),
+        channels=(0, 1),
+        codes=np.array([[1, 2], [3, 4]], np.uint16),
+        t_ns=np.arange(4, dtype=np.int64).reshape(2, 2),
+        valid=np.array([False, True]),
         flags=Quality.PREEMPTED,
     )
     waveform = calc.align(block, (0, 1), Calibration(1.0, 0.0, 1.0, 0.0, 0.0))

@@ -27,8 +27,8 @@ WINDOW = Quantities(
     phase_deg=36.87,
     thd_voltage_pct=0.0,
     thd_current_pct=0.0,
-    harmonic_voltage_v=np.array([127.0]),
-    harmonic_current_a=np.array([4.0]),
+    harmonic_voltage_v2=np.array([127.0**2]),
+    harmonic_current_a2=np.array([4.0**2]),
 )
 ORIGIN = Origin("1.0", "MX-1", "0" * 32, 7, "synced")
 

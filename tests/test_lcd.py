@@ -32,8 +32,8 @@ TABLE = Quantities(
     phase_deg=-154.2,
     thd_voltage_pct=1.24,
     thd_current_pct=12.3,
-    harmonic_voltage_v=np.zeros(40),
-    harmonic_current_a=np.zeros(40),
+    harmonic_voltage_v2=np.zeros(40),
+    harmonic_current_a2=np.zeros(40),
 )
 REGISTERS = Registers(import_j=1_234_567_890_000, export_j=3_599_999)
 STATUS = Status(serial="MX-0042", unsent=12, clock="synced", server="late")
@@ -152,8 +152,8 @@ any_quantities = st.builds(
     phase_deg=st.one_of(st.none(), st.floats(-180, 180)),
     thd_voltage_pct=measured,
     thd_current_pct=measured,
-    harmonic_voltage_v=st.just(np.zeros(40)),
-    harmonic_current_a=st.just(np.zeros(40)),
+    harmonic_voltage_v2=st.just(np.zeros(40)),
+    harmonic_current_a2=st.just(np.zeros(40)),
     flags=st.sampled_from([Quality.GOOD, Quality.CLIPPED, Quality.MAINS_LOST, ~Quality.GOOD]),
 )
 any_registers = st.builds(

@@ -7,89 +7,93 @@ from __future__ import annotations
 
 import cmath
 from collections.abc import Iterable
-from functools import reduce
-from math import atan2, degrees, radians, sqrt
+from functools import lru_cache, reduce
+from math import degrees, log, radians, sqrt
 from operator import or_
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meterd.metrology.resample import Spectra
+from meterd.metrology.resample import HARMONICS_MAX, Spectra
 from meterd.model import Quality, Quantities
 
 THD_LINES = 40
-HARMONICS_MAX = 63
-RMS_BAND = 0.25
-"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
-coloured the noise too much to be taken out again."""
 NOISE_BAND_FROM = 0.02
 MEAN_SQUARE = 0.5  # of a sine with amplitude 1
 
 
-def quantify(spectrum: Spectra, cycles: int) -> Quantities:
-    """All quantities of one window from its spectra; frequency is the caller's to add.
+def quantify(
+    spectrum: Spectra, cycles: int, frequency_hz: float | None, duration_s: float
+) -> Quantities:
+    """All quantities of one window from its spectra; ``frequency_hz`` is None without mains.
+
+    ``duration_s`` is the time to the next window.
 
     The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
     estimated between the harmonics and taken out of the former.
     """
-    band = min(len(spectrum.voltage), int(RMS_BAND * spectrum.sampling_hz * spectrum.duration_s))
-    voltage_v, volt_lines = _rms_and_lines(spectrum.voltage, band, cycles)
-    current_a, amp_lines = _rms_and_lines(spectrum.current, band, cycles)
-    cross = spectrum.voltage[1:band] * np.conj(spectrum.current[1:band])
-    power_w = MEAN_SQUARE * float(np.sum(cross.real))
-    fundamental = MEAN_SQUARE * spectrum.voltage[cycles] * np.conj(spectrum.current[cycles])
+    lines, band = spectrum.lines, min(spectrum.band, spectrum.lines.shape[1])
+    square = MEAN_SQUARE * (lines.real**2 + lines.imag**2)
+    noise = _noise_of_a_bin(square, band, cycles)
+    total = square[:, 1:band].sum(axis=1) - noise * (band - 1)
+    voltage_v, current_a = (sqrt(max(0.0, float(mean_square))) for mean_square in total)
+    harmonic = square[:, cycles : HARMONICS_MAX * cycles + 1 : cycles] - noise[:, np.newaxis]
+    power_w = MEAN_SQUARE * float(np.vdot(lines[1, 1:band], lines[0, 1:band]).real)
+    fundamental = MEAN_SQUARE * complex(lines[0, cycles] * lines[1, cycles].conjugate())
     apparent_va = voltage_v * current_a
     # |P| can only pass S by noise that is left in it.
-    power_factor = max(-1.0, min(1.0, power_w / apparent_va)) if apparent_va else None
+    mains = frequency_hz is not None
+    known = mains and apparent_va > 0
+    power_factor = max(-1.0, min(1.0, power_w / apparent_va)) if known else None
     return Quantities(
         end_ns=spectrum.end_ns,
-        duration_s=spectrum.duration_s,
+        duration_s=duration_s,
         gap_s=spectrum.gap_s,
         cycles=cycles,
-        frequency_hz=None,
+        frequency_hz=frequency_hz,
         voltage_v=voltage_v,
         current_a=current_a,
         power_w=power_w,
         apparent_va=apparent_va,
-        reactive_var=float(fundamental.imag),
+        reactive_var=fundamental.imag,
         nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
         power_factor=power_factor,
-        phase_deg=degrees(atan2(fundamental.imag, fundamental.real)) if current_a else None,
-        thd_voltage_pct=_thd_pct(volt_lines),
-        thd_current_pct=_thd_pct(amp_lines),
-        harmonic_voltage_v=np.sqrt(volt_lines),
-        harmonic_current_a=np.sqrt(amp_lines),
-        flags=spectrum.flags,
+        phase_deg=degrees(cmath.phase(fundamental)) if known else None,
+        thd_voltage_pct=_thd_pct(harmonic[0]) if mains else None,
+        thd_current_pct=_thd_pct(harmonic[1]) if mains else None,
+        harmonic_voltage_v2=harmonic[0],
+        harmonic_current_a2=harmonic[1],
+        flags=spectrum.flags if mains else spectrum.flags | Quality.MAINS_LOST,
     )
 
 
-def _rms_and_lines(
-    lines: NDArray[np.complex128], band: int, cycles: int
-) -> tuple[float, NDArray[np.float64]]:
-    """Rms over the band and mean squares of the harmonics 1…63, both without the noise."""
-    square = MEAN_SQUARE * np.abs(lines) ** 2
-    noise = _noise_of_a_bin(square, band, cycles)
-    mean_square = float(np.sum(square[1:band])) - noise * (band - 1)
-    harmonic = square[cycles : HARMONICS_MAX * cycles + 1 : cycles]
-    return sqrt(max(0.0, mean_square)), np.maximum(0.0, harmonic - noise)
-
-
-def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> float:
-    """Mean noise power of one bin, from the median between the harmonics.
+def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> NDArray[np.float64]:
+    """Mean noise power of one bin of each channel, from the median between the harmonics.
 
     The median does not see a few strong lines there, such as a burst-fired load's, and the
     squares of noise are distributed exponentially, whose median is ln 2 of the mean.
     """
+    between = square[:, _between_harmonics(band, cycles)]
+    middle = between.shape[1] // 2
+    if not between.shape[1]:
+        return np.zeros(len(square))
+    median = np.partition(between, middle, axis=1)[:, middle]
+    return np.asarray(median / log(2.0), np.float64)
+
+
+@lru_cache(maxsize=16)
+def _between_harmonics(band: int, cycles: int) -> NDArray[np.intp]:
     bins = np.arange(max(cycles + 1, int(NOISE_BAND_FROM * band)), band)
-    between = square[bins[bins % cycles != 0]]
-    return float(np.median(between)) / np.log(2.0) if len(between) else 0.0
+    between: NDArray[np.intp] = bins[bins % cycles != 0]
+    return between
 
 
 def _thd_pct(mean_squares: NDArray[np.float64]) -> float | None:
+    """Harmonics 2…40 against the fundamental (IEC 61000-4-7, THD of single lines)."""
     if not len(mean_squares) or mean_squares[0] <= 0:
         return None
-    distortion = float(np.sum(mean_squares[1:THD_LINES]))
-    return 100 * sqrt(distortion / float(mean_squares[0]))
+    distortion = float(mean_squares[1:THD_LINES].sum())
+    return 100 * sqrt(max(0.0, distortion) / float(mean_squares[0]))
 
 
 def aggregate(windows: list[Quantities]) -> Quantities:
@@ -109,8 +113,8 @@ def aggregate(windows: list[Quantities]) -> Quantities:
 
     power_w = mean(window.power_w for window in windows)
     apparent_va = mean(window.apparent_va for window in windows)
-    volt_lines = _mean_squares(whole, [window.harmonic_voltage_v for window in whole])
-    amp_lines = _mean_squares(whole, [window.harmonic_current_a for window in whole])
+    volt_lines = _mean_squares(whole, [window.harmonic_voltage_v2 for window in whole])
+    amp_lines = _mean_squares(whole, [window.harmonic_current_a2 for window in whole])
     with_mains = any(window.frequency_hz is not None for window in windows)
     return Quantities(
         end_ns=windows[-1].end_ns,
@@ -128,8 +132,8 @@ def aggregate(windows: list[Quantities]) -> Quantities:
         phase_deg=_mean_phase_deg(whole),
         thd_voltage_pct=_thd_pct(volt_lines) if with_mains else None,
         thd_current_pct=_thd_pct(amp_lines) if with_mains else None,
-        harmonic_voltage_v=np.sqrt(volt_lines),
-        harmonic_current_a=np.sqrt(amp_lines),
+        harmonic_voltage_v2=volt_lines,
+        harmonic_current_a2=amp_lines,
         flags=reduce(or_, (window.flags for window in windows)),
     )
 
@@ -139,7 +143,7 @@ def _mean_squares(
 ) -> NDArray[np.float64]:
     common = min(len(line) for line in lines)
     weights = np.array([window.duration_s for window in windows])
-    squares = np.array([line[:common] ** 2 for line in lines])
+    squares = np.array([line[:common] for line in lines])
     return np.asarray(weights @ squares / weights.sum(), np.float64)
 
 
@@ -154,7 +158,7 @@ def _mean_phase_deg(windows: list[Quantities]) -> float | None:
     """The angle of the mean phasor of fundamental power: 179° and −179° average to 180°."""
     phasor = sum(
         w.duration_s
-        * float(w.harmonic_voltage_v[0] * w.harmonic_current_a[0])
+        * sqrt(max(0.0, float(w.harmonic_voltage_v2[0] * w.harmonic_current_a2[0])))
         * cmath.exp(1j * radians(w.phase_deg))
         for w in windows
         if w.phase_deg is not None

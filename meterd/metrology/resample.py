@@ -14,8 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterd.errors import BadWindowError
+from meterd.metrology.interpolation import cubic, cubic_response, linear, linear_response
 from meterd.model import Quality, Waveform
 
+HARMONICS_MAX = 63
+FINE_SAMPLES = 150
+"""From this many samples a cycle on linear interpolation is good enough (9 kHz at 60 Hz)."""
 GAP_SPACINGS = 4.0
 """A hole of this many sample spacings is filled from the other cycles of the window."""
 MISSING_MAX = 0.25
@@ -27,14 +31,18 @@ OVERSAMPLING = 1.02
 """Grid points per sample; not 1, or every point would stand at the same place between samples."""
 BAND = 0.45
 """Lines up to this share of the sampling rate are reported."""
+RMS_BAND = 0.25
+"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
+coloured the noise too much to be taken out again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
     """Complex amplitudes (peak, not rms) of bins 0…K of one window; bin k lies at k / duration."""
 
-    voltage: NDArray[np.complex128]  # (k,)
-    current: NDArray[np.complex128]  # (k,) de-skewed
+    lines: NDArray[np.complex128]  # (2, k) voltage and current, the latter de-skewed
+    band: int
+    """Bins 1…band − 1 make up rms values and powers."""
     cycle_phasor: NDArray[np.complex128]  # (cycles,) of the voltage in each cycle by itself
     cycle_sampled: NDArray[np.bool_]  # (cycles,) False where something had to be filled in
     end_ns: int
@@ -53,36 +61,98 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
     """
     sampled = _samples_around(waveform, start_s, duration_s)
     t_s = waveform.t_s[sampled]
-    signal = waveform.voltage_v[sampled] + 1j * waveform.current_a[sampled]
-    spacing_s = float(np.median(np.diff(t_s)))
-    skew_s = float(np.mean(waveform.current_t_s[sampled] - t_s))
+    signal = _as_complex(waveform, sampled)
+    spacing_s, widest_s = _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
-    grid_s = start_s + np.arange(count, dtype=np.float64) * (duration_s / count)
-    z = interpolate(t_s, signal, grid_s)
-    holes, gap_s = _holes(t_s, grid_s, GAP_SPACINGS * spacing_s)
-    if gap_s > (MISSING_MAX if cycles >= FILL_CYCLES_MIN else 0.0) * duration_s:
-        raise BadWindowError(f"{gap_s:.3f} s of a window of {duration_s:.3f} s were not sampled")
-    if holes.any():
-        z = _fill(z, holes, cycles)
-    transform = np.fft.fft(z) / count
-    lines = min(int(BAND * duration_s / spacing_s), (count - 1) // 2) + 1
-    response = kernel_response(np.arange(lines, dtype=np.float64) * (spacing_s / duration_s))
-    # z = v + j·i, so the two spectra are the even and the odd part of its transform.
-    up, down = transform[:lines], np.conj(transform[-np.arange(lines)])
-    turn = np.exp(-2j * np.pi * skew_s / duration_s * np.arange(lines))
-    each_cycle, points = z.real.reshape(cycles, -1), count // cycles
+    grid_s = start_s + _whole_numbers(count) * (duration_s / count)
+    fine = duration_s >= FINE_SAMPLES * cycles * spacing_s
+    z = linear(t_s, signal, grid_s) if fine else cubic(t_s, signal, grid_s)
+    cycle_sampled, gap_s = np.ones(cycles, np.bool_), 0.0
+    if widest_s > GAP_SPACINGS * spacing_s or t_s[0] > grid_s[0] or t_s[-1] < grid_s[-1]:
+        holes, gap_s = _holes(t_s, grid_s, GAP_SPACINGS * spacing_s)
+        if gap_s > (MISSING_MAX if cycles >= FILL_CYCLES_MIN else 0.0) * duration_s:
+            raise BadWindowError(f"{gap_s:.3f} s of {duration_s:.3f} s were not sampled")
+        z = _fill(z, holes, cycles) if holes.any() else z
+        cycle_sampled = np.sum(holes.reshape(cycles, -1), axis=1) == 0
+    skew_s = float((waveform.current_t_s[sampled] - t_s).mean())
+    band = int(RMS_BAND * duration_s / spacing_s)
+    reach = min(int(BAND * duration_s / spacing_s), max(band, HARMONICS_MAX * cycles))
+    reach = min(reach, (count - 1) // 2)
     return Spectra(
-        voltage=(up + down) / response,
-        current=(up - down) / (1j * response) * turn,
-        cycle_phasor=each_cycle @ np.exp(-2j * np.pi / points * np.arange(points)),
-        cycle_sampled=np.sum(holes.reshape(cycles, points), axis=1) == 0,
+        lines=_lines(z, reach + 1, fine, spacing_s / duration_s, skew_s / duration_s),
+        band=band,
+        cycle_phasor=z.real.reshape(cycles, -1) @ _one_turn(count // cycles),
+        cycle_sampled=cycle_sampled,
         end_ns=waveform.start_ns + round((start_s + duration_s) * 1e9),
         duration_s=duration_s,
         gap_s=gap_s,
         sampling_hz=1 / spacing_s,
-        flags=Quality(int(np.bitwise_or.reduce(waveform.quality[sampled])))
-        | (Quality.GAP if gap_s else Quality.GOOD),
+        flags=Quality(
+            int(np.bitwise_or.reduce(waveform.quality[sampled])) | (Quality.GAP if gap_s else 0)
+        ),
     )
+
+
+def _lines(
+    z: NDArray[np.complex128], count: int, fine: bool, spacing: float, skew: float
+) -> NDArray[np.complex128]:
+    """Spectra of both channels, (2, count): z = v + j·i, so they are the even and the odd part.
+
+    ``spacing`` of the samples and ``skew`` of the channels are in shares of the window. They
+    hardly change from one window to the next; rounded to 8 and 9 digits they turn the 12th bin
+    by less than a millionth of a degree.
+    """
+    transform = np.fft.fft(z)
+    up = transform[:count]
+    down = np.empty(count, np.complex128)
+    down[0] = transform[0]
+    down[1:] = transform[:-count:-1]
+    np.conjugate(down, out=down)
+    scale, turned = _corrections(len(z), count, fine, round(spacing, 8), round(skew, 9))
+    lines = np.empty((2, count), np.complex128)
+    np.multiply(up + down, scale, out=lines[0])
+    np.multiply(up - down, turned, out=lines[1])
+    return lines
+
+
+@lru_cache(maxsize=64)
+def _corrections(
+    points: int, count: int, fine: bool, spacing: float, skew: float
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """What undoes the interpolation's attenuation of each bin, and for the current its skew too."""
+    bins = np.arange(count, dtype=np.float64)
+    response = linear_response(bins * spacing) if fine else cubic_response(bins * spacing)
+    scale = 1.0 / (points * response)
+    return scale, -1j * scale * np.exp(-2j * np.pi * skew * bins)
+
+
+def _as_complex(waveform: Waveform, sampled: slice) -> NDArray[np.complex128]:
+    voltage_v = waveform.voltage_v[sampled]
+    signal = np.empty(len(voltage_v), np.complex128)
+    signal.real = voltage_v
+    signal.imag = waveform.current_a[sampled]
+    return signal
+
+
+def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float]:
+    """The usual and the widest spacing of samples."""
+    spacing_s = np.diff(t_s)
+    widest_s, mean_s = float(spacing_s.max()), float(t_s[-1] - t_s[0]) / len(spacing_s)
+    if widest_s < 1.01 * mean_s:
+        return mean_s, widest_s
+    middle = len(spacing_s) // 2
+    return float(np.partition(spacing_s, middle)[middle]), widest_s
+
+
+@lru_cache(maxsize=16)
+def _whole_numbers(count: int) -> NDArray[np.float64]:
+    return np.arange(count, dtype=np.float64)
+
+
+@lru_cache(maxsize=16)
+def _one_turn(points: int) -> NDArray[np.complex128]:
+    turn: NDArray[np.complex128] = np.exp(-2j * np.pi / points * np.arange(points))
+    return turn
 
 
 def _samples_around(waveform: Waveform, start_s: float, duration_s: float) -> slice:
@@ -97,48 +167,6 @@ def _samples_around(waveform: Waveform, start_s: float, duration_s: float) -> sl
     if inside[0] > start_s + edge_s or inside[-1] < start_s + duration_s - edge_s:
         raise BadWindowError(f"the samples do not reach over a window of {duration_s:.3f} s")
     return sampled
-
-
-def interpolate(
-    t_s: NDArray[np.float64], values: NDArray[np.complex128], at_s: NDArray[np.float64]
-) -> NDArray[np.complex128]:
-    """Lagrange interpolation through the four nearest samples, at uneven instants too."""
-    i = np.clip(np.searchsorted(t_s, at_s, side="right") - 1, 1, len(t_s) - 3)
-    # Beyond the ends there is nothing to interpolate between: hold the last cubic at its edge.
-    x = np.clip(at_s, t_s[0], t_s[-1])
-    a, b, c, d = (x - t_s[i + k] for k in (-1, 0, 1, 2))
-    # Differences of the nodes, once a sample instead of once a point.
-    one, two, three = (t_s[k:] - t_s[: len(t_s) - k] for k in (1, 2, 3))
-    ab, bc, cd = one[i - 1], one[i], one[i + 1]
-    ac, bd, ad = two[i - 1], two[i], three[i - 1]
-    result: NDArray[np.complex128] = (
-        values[i - 1] * (-(b * c * d) / (ab * ac * ad))
-        + values[i] * (a * c * d / (ab * bc * bd))
-        + values[i + 1] * (-(a * b * d) / (ac * bc * cd))
-        + values[i + 2] * (a * b * c / (ad * bd * cd))
-    )
-    return result
-
-
-def kernel_response(cycles_per_sample: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much four-point interpolation leaves of a tone, averaged over all places of the points.
-
-    The Fourier transform of the interpolation's kernel; dividing by it undoes the attenuation.
-    """
-    frequency, response = _response_table()
-    return np.interp(cycles_per_sample, frequency, response)
-
-
-@lru_cache(maxsize=1)
-def _response_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    steps = 2000
-    x = (np.arange(2 * steps) + 0.5) / steps  # the kernel is even: 0…2 sample spacings
-    near = (1 - x**2) * (2 - x) / 2
-    far = (1 - x) * (2 - x) * (3 - x) / 6
-    kernel = np.where(x < 1, near, far)
-    frequency = np.linspace(0, 0.5, 513)
-    response = 2 / steps * (np.cos(2 * np.pi * np.outer(frequency, x)) @ kernel)
-    return frequency, response
 
 
 @lru_cache(maxsize=256)
