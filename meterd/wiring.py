@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,12 +25,17 @@ from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 from meterd.simulate.mains import Mains, parse, recorded, synthetic
 from meterd.simulate.mcp3008 import Mcp3008
 
+log = logging.getLogger(__name__)
+
 BLOCK_S = 0.2
 LOOP_POINTS_PER_CYCLE = 1024
 MAINS_MIN_SHARE = 0.05
 """Below this share of the nominal voltage there are no mains to follow."""
 ANALYSIS_MAINS_MIN_V = 10.0
 NOMINAL_HZ = 60.0
+FIT_V, FIT_A = 127.0, 40.0
+FIT_PEAK_V, FIT_PEAK_A = 240.0, 60.0
+"""The front end's ends of range are 250 V and 62.5 A."""
 SIMULATED_BATCH = acquire.BATCH_MAX
 
 
@@ -103,7 +109,33 @@ def looped(recorded_waveform: Recording) -> Mains:
     points = round(LOOP_POINTS_PER_CYCLE * sum(window.cycles for window in windows))
     at_s = start.start_s + np.arange(points, dtype=np.float64) * (duration_s / points)
     z = cubic(waveform.t_s, waveform.voltage_v + 1j * waveform.current_a, at_s)
-    return recorded(z.real.copy(), z.imag.copy(), duration_s)
+    scales = fitting_scales(recorded_waveform)
+    if scales != (1.0, 1.0):
+        log.warning(
+            "the recording is put on the socket at 1/%.6g of its voltage and 1/%.6g of its "
+            "current, because the front end ends at 250 V and 62.5 A",
+            *scales,
+        )
+    return recorded(z.real / scales[0], z.imag / scales[1], duration_s)
+
+
+def fitting_scales(recorded_waveform: Recording) -> tuple[float, float]:
+    """What to divide voltage and current by so that they fit the front end; (1, 1) if they do.
+
+    One that does not fit goes on the socket at 127 V and at most 40 A, as another ratio of
+    transformer and sensor would put it there.
+    """
+    return (
+        _fitting_scale(recorded_waveform.voltage_v, FIT_PEAK_V, FIT_V),
+        _fitting_scale(recorded_waveform.current_a, FIT_PEAK_A, FIT_A),
+    )
+
+
+def _fitting_scale(values: NDArray[np.float64], peak_max: float, rms: float) -> float:
+    peak = float(np.max(np.abs(values)))
+    if peak <= peak_max:
+        return 1.0
+    return max(float(np.sqrt(np.mean(values**2))) / rms, peak / peak_max)
 
 
 def block_reader(converter: Converter, config: Config) -> Callable[[], SampleBlock]:
