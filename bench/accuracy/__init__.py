@@ -1,0 +1,1 @@
+"""How accurate the meter is: seeded signals, the standards' load points, other meters beside it."""
