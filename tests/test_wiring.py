@@ -31,7 +31,7 @@ def test_a_recording_is_looped_over_whole_cycles_without_a_step() -> None:
 
 def test_a_230_v_recording_is_put_on_the_socket_at_127_v() -> None:
     volts, amps = wiring.looped(tone(230.0, 5.0))(np.arange(0.0, 1.0, 1e-4))
-    assert sqrt(np.mean(volts**2)) == pytest.approx(127.0, rel=1e-3)
+    assert sqrt(np.mean(volts**2)) == pytest.approx(127.0, rel=5e-3)
     assert sqrt(np.mean(amps**2)) == pytest.approx(5.0, rel=1e-3)
 
 
