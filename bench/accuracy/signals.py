@@ -90,6 +90,8 @@ def _rms(lines: Lines) -> float:
 
 
 def _thd_pct(lines: Lines) -> float:
+    if not lines[1][0]:
+        return 0.0
     return 100 * hypot(*(rms for h, (rms, _) in lines.items() if h > 1)) / lines[1][0]
 
 
@@ -117,6 +119,17 @@ def circuit(
             h: (current_a * share, -h * lag_deg + turn_deg) for h, share in HOUSE_CURRENT.items()
         }
     return of_lines(frequency_hz, volts, amps)
+
+
+def idle(offset_a: float = 0.0) -> Signal:
+    """Voltage and no current; ``offset_a`` is what the sensor's zero has drifted by."""
+    signal = of_lines(60.0, {1: (VOLTAGE_V, 0.0)}, {1: (0.0, 0.0)})
+
+    def at(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        volts, amps = signal.mains(t_s)
+        return volts, amps + offset_a
+
+    return Signal(at, signal.exact)
 
 
 def harmonics_in_phase(current_a: float) -> Signal:
