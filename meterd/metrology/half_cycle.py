@@ -128,32 +128,37 @@ def _mean_squares(waveform: Waveform, edges_s: NDArray[np.float64]) -> NDArray[n
     """
     if len(edges_s) < 2:
         return np.empty(0)
-    first, behind = np.searchsorted(waveform.t_s, edges_s[[0, -1]])
-    sampled = slice(max(0, int(first) - 1), int(behind) + 1)
+    first, behind = (int(waveform.t_s.searchsorted(edge_s)) for edge_s in edges_s[[0, -1]])
+    sampled = slice(max(0, first - 1), behind + 1)
     t_s, v = waveform.t_s[sampled], waveform.voltage_v[sampled]
     if len(t_s) < 2:
         return np.full(len(edges_s) - 1, np.nan)
     square_v2 = v * v
     step_s = t_s[1:] - t_s[:-1]
     # The interval that each edge lies in, and what of its doubled area lies before the edge.
-    at = np.minimum(np.maximum(np.searchsorted(t_s, edges_s, side="right") - 1, 0), len(t_s) - 2)
+    at = np.minimum(np.maximum(t_s.searchsorted(edges_s, side="right") - 1, 0), len(t_s) - 2)
     left_v2, width_s = square_v2[at], step_s[at]
     share = (edges_s - t_s[at]) / width_s
     before = share * width_s * (2 * left_v2 + share * (square_v2[at + 1] - left_v2))
     areas = np.add.reduceat((square_v2[1:] + square_v2[:-1]) * step_s, at)[:-1]
-    mean = 0.5 * (areas + before[1:] - before[:-1]) / (edges_s[1:] - edges_s[:-1])
-    mean[_holed(t_s, step_s, edges_s)] = np.nan
+    mean: NDArray[np.float64] = (
+        0.5 * (areas + before[1:] - before[:-1]) / (edges_s[1:] - edges_s[:-1])
+    )
+    hole_s = HOLE_CYCLES * 2 * float(edges_s[1] - edges_s[0])
+    if step_s.max() > hole_s or edges_s[0] < t_s[0] - hole_s or edges_s[-1] > t_s[-1] + hole_s:
+        mean[_holed(t_s, step_s, edges_s, hole_s)] = np.nan
     return mean
 
 
 def _holed(
-    t_s: NDArray[np.float64], step_s: NDArray[np.float64], edges_s: NDArray[np.float64]
+    t_s: NDArray[np.float64],
+    step_s: NDArray[np.float64],
+    edges_s: NDArray[np.float64],
+    hole_s: float,
 ) -> NDArray[np.bool_]:
     """Which half cycles contain a part of a hole in the samples, or reach out of them."""
-    hole_s = HOLE_CYCLES * 2 * float(edges_s[1] - edges_s[0])
     begin_s, end_s = edges_s[:-1], edges_s[1:]
     holed: NDArray[np.bool_] = (begin_s < t_s[0] - hole_s) | (end_s > t_s[-1] + hole_s)
-    if float(step_s.max()) > hole_s:
-        for place in np.flatnonzero(step_s > hole_s):
-            holed |= (end_s > t_s[place]) & (begin_s < t_s[place + 1])
+    for place in np.flatnonzero(step_s > hole_s):
+        holed |= (end_s > t_s[place]) & (begin_s < t_s[place + 1])
     return holed
