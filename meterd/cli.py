@@ -20,6 +20,7 @@ from meterd import (
     calibrate,
     condition,
     daemon,
+    plot,
     recording,
     store,
     sync,
@@ -212,16 +213,48 @@ def claim(path: Path, code: str) -> None:
 @click.option("--from", "from_s", type=float, help="Begin here, in the recording's seconds.")
 @click.option("--to", "to_s", type=float, help="End here.")
 @click.option("--adc", "chain", is_flag=True, help="Through front end, MCP3008 and acquisition.")
+@click.option(
+    "--nominal-v",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Events are measured against it; without it, against what the recording seems to be of.",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(path_type=Path),
+    help="Draw waveform, Urms(1/2), spectrum and phasors into this .png or .svg.",
+)
 @json_option
 def analyze_file(
-    file: Path, from_s: float | None, to_s: float | None, chain: bool, as_json: bool
+    file: Path,
+    from_s: float | None,
+    to_s: float | None,
+    chain: bool,
+    nominal_v: float | None,
+    plot_path: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure a recorded waveform with the meter's own code.
 
     FILE is CSV with the columns time_s, voltage_v, current_a, or .npz with fs, volts, amps.
     """
     with sentences():
-        result = analyze.analyze(recording.load(file), from_s=from_s, to_s=to_s, chain=chain)
+        if plot_path is not None:
+            plot.check(plot_path)
+        whole = recording.load(file)
+        result = analyze.analyze(whole, from_s=from_s, to_s=to_s, chain=chain, nominal_v=nominal_v)
+        if plot_path is not None:
+            plot.draw(
+                plot_path,
+                plot.Picture(
+                    name=file.name,
+                    waveform=result.waveform,
+                    quantities=result.quantities,
+                    half_cycles=result.half_cycles,
+                    nominal_v=result.nominal_v,
+                    events=result.events,
+                ),
+            )
     if as_json:
         click.echo(json.dumps(analyze.as_json(result), allow_nan=False))
     else:

@@ -97,14 +97,22 @@ def _save(figure: Figure, path: Path) -> None:
 
 def title(picture: Picture) -> str:
     """The name and the figures, in two lines."""
+    from matplotlib.ticker import EngFormatter
+
     q = picture.quantities
+    figures = "   ".join(
+        EngFormatter(unit=unit, places=3)(value)
+        for value, unit in (
+            (q.voltage_v, "V"),
+            (q.current_a, "A"),
+            (q.power_w, "W"),
+            (q.apparent_va, "VA"),
+            (q.reactive_var, "var"),
+        )
+    )
     factor = "" if q.power_factor is None else f"   PF {q.power_factor:.4f}"
     hertz = "no mains" if q.frequency_hz is None else f"{q.frequency_hz:.3f} Hz"
-    return (
-        f"{picture.name}   {q.duration_s:.3f} s   {hertz}\n"
-        f"{q.voltage_v:.5g} V   {q.current_a:.4g} A   {q.power_w:.5g} W   "
-        f"{q.apparent_va:.5g} VA   {q.reactive_var:.4g} var{factor}"
-    )
+    return f"{picture.name}   {q.duration_s:.3f} s   {hertz}\n{figures}{factor}"
 
 
 def _shown(picture: Picture) -> tuple[float, float]:
@@ -128,6 +136,7 @@ def _draw_waveform(axes: Axes, picture: Picture) -> None:
     origin_s = waveform.start_ns / 1e9
     axes.plot(origin_s + waveform.t_s[volts], waveform.voltage_v[volts], color=VOLTAGE)
     axes.set_ylabel("voltage, V", color=VOLTAGE)
+    _shade(axes, picture.events)
     right = axes.twinx()
     right.plot(origin_s + waveform.current_t_s[amps], waveform.current_a[amps], color=CURRENT)
     right.set_ylabel("current, A", color=CURRENT)
@@ -144,11 +153,7 @@ def _draw_half_cycles(axes: Axes, picture: Picture) -> None:
     halves, nominal_v = picture.half_cycles, picture.nominal_v
     at_s, urms_v = _outline(halves.end_ns / 1e9, halves.urms_v)
     axes.plot(at_s, urms_v, color=VOLTAGE, linewidth=1)
-    for event in picture.events:
-        start_s = event.start_ns / 1e9
-        axes.axvspan(
-            start_s, start_s + event.duration_s, color=EVENT_COLOURS[event.kind], alpha=0.3
-        )
+    _shade(axes, picture.events)
     said = "events unknown" if nominal_v is None else "no events"
     if picture.events:
         first = picture.events[0]
@@ -157,7 +162,8 @@ def _draw_half_cycles(axes: Axes, picture: Picture) -> None:
             f"from {first.start_ns / 1e9:.4f} s for {first.duration_s:.4f} s"
         )
     if nominal_v is not None:
-        shares = (DIP, SWELL, INTERRUPTION) if picture.events else (DIP, SWELL)
+        kinds = {event.kind for event in picture.events}
+        shares = (DIP, SWELL, *((INTERRUPTION,) if EventKind.INTERRUPTION in kinds else ()))
         for share in shares:
             axes.axhline(share * nominal_v, color="grey", linewidth=0.8, linestyle="--")
         said += f"   (nominal {nominal_v:g} V; dashed: {', '.join(f'{s:.0%}' for s in shares)})"
@@ -166,6 +172,12 @@ def _draw_half_cycles(axes: Axes, picture: Picture) -> None:
     axes.set_ylabel("V", color=VOLTAGE)
     axes.set_title(f"Urms(1/2): {said}", fontsize=10)
     axes.grid(alpha=0.3)
+
+
+def _shade(axes: Axes, events: Events) -> None:
+    for event in events:
+        start_s, colour = event.start_ns / 1e9, EVENT_COLOURS[event.kind]
+        axes.axvspan(start_s, start_s + event.duration_s, color=colour, alpha=0.3, linewidth=0)
 
 
 def _outline(
@@ -198,6 +210,7 @@ def _draw_spectrum(axes: Axes, quantities: Quantities) -> None:
             label=f"{unit}   100 % = {shown[0]:.4g} {unit}",
         )
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(LINE_PCT_MIN, 200)
     axes.set_xlabel("harmonic")
     axes.set_ylabel("% of the fundamental")
@@ -236,4 +249,4 @@ def _draw_phasors(axes: Axes, quantities: Quantities) -> None:
     axes.set_yticks([])
     angle = "unknown" if phase_deg is None else f"{phase_deg:.2f}°"
     axes.set_title(f"Phasors   φ1 {angle}", fontsize=10)
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.02))
