@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,20 @@ NOMINAL_V_50_HZ = (230, 400, 690, 5774, 6351, 10000, 11000, 11547, 12702, 20000,
 """IEC 60038: low voltage; 10, 11, 20 and 22 kV to earth and between phases."""
 NOMINAL_SHARE = 0.1
 """Supply voltages stay within a tenth of the nominal one: further away none is taken."""
+PRINTED = (
+    "frequency_hz",
+    "voltage_v",
+    "current_a",
+    "power_w",
+    "apparent_va",
+    "reactive_var",
+    "nonactive_var",
+    "power_factor",
+    "phase_deg",
+    "thd_voltage_pct",
+    "thd_current_pct",
+)
+"""The quantities that are one number each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +155,15 @@ def _half_cycles(waveform: Waveform, results: list[Quantities | Missed]) -> Half
         (result.duration_s, result.frequency_hz if isinstance(result, Quantities) else None)
         for result in results
     ]
+    # What comes before the mains are found is cut by the frequency that they then have.
+    known_hz = next((hertz for _, hertz in spans if hertz is not None), NOMINAL_HZ)
     begin_s = float(waveform.t_s[0])
     rest_s = float(waveform.t_s[-1]) - begin_s - sum(duration_s for duration_s, _ in spans)
     pieces: list[HalfCycles] = []
     last: LastHalf | None = None
     for duration_s, frequency_hz in [*spans, (max(0.0, rest_s), None)]:
         piece, last = half_cycles(
-            waveform, (begin_s, begin_s + duration_s), frequency_hz, last, nominal_hz=NOMINAL_HZ
+            waveform, (begin_s, begin_s + duration_s), frequency_hz, last, nominal_hz=known_hz
         )
         pieces.append(piece)
         begin_s += duration_s
@@ -252,25 +268,15 @@ def nominal_calibration(front_end: FrontEnd, scales: tuple[float, float]) -> Cal
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
     """The analysis for a program: the keys of docs/units.md."""
-    values = asdict(analysis.quantities)
-    for inner in (
-        "end_ns",
-        "flags",
-        "cycles",
-        "gap_s",
-        "harmonic_voltage_v2",
-        "harmonic_current_a2",
-    ):
-        values.pop(inner)
     harmonics = {
         "voltage_v": analysis.quantities.harmonic_voltage_v.tolist(),
         "current_a": analysis.quantities.harmonic_current_a.tolist(),
     }
     return {
-        "duration_s": values.pop("duration_s"),
+        "duration_s": analysis.quantities.duration_s,
         "windows": analysis.windows,
         "cycles": analysis.quantities.cycles,
-        **values,
+        **{name: getattr(analysis.quantities, name) for name in PRINTED},
         "import_j": analysis.registers.import_j,
         "export_j": analysis.registers.export_j,
         "harmonics": harmonics,
