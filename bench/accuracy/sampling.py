@@ -50,11 +50,14 @@ def direct(mains: Mains, seconds: float, rng: np.random.Generator) -> Iterator[S
         t_ns = (places + number * 2 * pairs) * step_ns
         pins[:, 0] = FRONT_END.voltage_pin_v(mains(t_ns[:, 0] / 1e9)[0])
         pins[:, 1] = FRONT_END.current_pin_v(mains(t_ns[:, 1] / 1e9)[1])
-        yield SampleBlock(CHANNELS, _codes(pins, rng), t_ns, valid)
+        yield SampleBlock(CHANNELS, codes_of(pins, rng), t_ns, valid)
 
 
-def _codes(pins: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Equation 4-2 of Microchip's DS21295: 1024 · Vin / Vref, cut off to ten bits."""
+def codes_of(pins: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Volts at the pins, any shape, to codes with half a code of noise.
+
+    Equation 4-2 of Microchip's DS21295: 1024 · Vin / Vref, cut off to ten bits.
+    """
     noisy = pins * (ADC_CODES / FRONT_END.vref_v) + NOISE_CODES * rng.standard_normal(pins.shape)
     return np.floor(noisy).clip(0, ADC_CODES - 1).astype(np.uint16)
 

@@ -57,7 +57,7 @@ def of_lines(frequency_hz: float, volts: Lines, amps: Lines) -> Signal:
 
     def at(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         turned = 2 * pi * frequency_hz * t_s
-        return _sum(volts, turned), _sum(amps, turned)
+        return sum_of_lines(volts, turned), sum_of_lines(amps, turned)
 
     (volt1, volt1_deg), (amp1, amp1_deg) = volts[1], amps[1]
     phase = radians(volt1_deg - amp1_deg)
@@ -78,7 +78,8 @@ def of_lines(frequency_hz: float, volts: Lines, amps: Lines) -> Signal:
     return Signal(at, exact)
 
 
-def _sum(lines: Lines, turned: NDArray[np.float64]) -> NDArray[np.float64]:
+def sum_of_lines(lines: Lines, turned: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ √2·X·sin(hθ + angle) at the angles θ, any shape."""
     total = np.zeros_like(turned)
     for order, (rms, angle_deg) in lines.items():
         total += sqrt(2) * rms * np.sin(order * turned + radians(angle_deg))
