@@ -41,9 +41,9 @@ turn, 0.5 codes rms of noise, a perfect calibration. **What is not:** sensors, t
 ageing, the reference's drift, a type test. A meter is as good as its calibration; this page says
 what the software adds to that. Nothing here was measured on a Raspberry Pi.
 
-**Two ways to samples.** *Direct*: sample blocks at chosen instants, through the front end and the ten
-bits. *Bus*: the simulated MCP3008 read by the meter's own acquisition, batch by batch. Both enter the
-mathematics where the meter's samples do.
+**Two ways to samples.** *Direct*: sample blocks at chosen instants, through the front end and the
+ten bits. *Bus*: the simulated MCP3008 read by the meter's own acquisition, batch by batch. Both
+enter the mathematics where the meter's samples do.
 
 **How sure.** ± is twice the standard error of a mean, which random noise alone leaves; the verdict
 is by the mean itself.
