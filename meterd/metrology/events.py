@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from meterd.metrology.half_cycle import HalfCycles
 
-HYSTERESIS = 0.02
-"""Of the nominal voltage."""
-DIP = 0.90
-SWELL = 1.10
-INTERRUPTION = 0.10
+DIP, DIP_END = 0.90, 0.92
+SWELL, SWELL_END = 1.10, 1.08
+INTERRUPTION, INTERRUPTION_END = 0.10, 0.12
+"""Shares of the nominal voltage at which events begin and, with the hysteresis, end."""
 
 
 class EventKind(StrEnum):
@@ -36,8 +35,8 @@ class PowerQualityEvent:
     """One event; while it is not ended, duration and extreme are those so far.
 
     Dips and swells are dated by the ends of the cycles that crossed the threshold and came back.
-    An interruption begins with the first cycle that had no voltage and ends with the first one
-    that had some: dated by ends alone every interruption would be a cycle too short.
+    An interruption begins with the first cycle that had no voltage, but not before its dip, and
+    ends with the first cycle that had some: dated by ends alone it would be a cycle too short.
     """
 
     kind: EventKind
@@ -68,13 +67,13 @@ def detect(open_events: Events, half_cycles: HalfCycles, nominal_v: float) -> tu
     if not open_events and low >= DIP and high <= SWELL:
         return (), ()
     found: list[PowerQualityEvent] = []
-    for kind, outside, back in (
-        (EventKind.DIP, share < DIP, share >= DIP + HYSTERESIS),
-        (EventKind.SWELL, share > SWELL, share <= SWELL - HYSTERESIS),
-        (EventKind.INTERRUPTION, share < INTERRUPTION, share >= INTERRUPTION + HYSTERESIS),
+    for kind, outside, back in (  # dips first: interruptions lie inside them
+        (EventKind.DIP, share < DIP, share >= DIP_END),
+        (EventKind.SWELL, share > SWELL, share <= SWELL_END),
+        (EventKind.INTERRUPTION, share < INTERRUPTION, share >= INTERRUPTION_END),
     ):
         before = next((event for event in open_events if event.kind is kind), None)
-        found += _of_a_kind(kind, before, half_cycles, outside, back)
+        found += _of_a_kind(kind, before, half_cycles, outside, back, found)
     found.sort(key=lambda event: event.start_ns)
     ended = tuple(event for event in found if event.ended)
     return ended, tuple(event for event in found if not event.ended)
@@ -86,6 +85,7 @@ def _of_a_kind(
     cycles: HalfCycles,
     outside: NDArray[np.bool_],
     back: NDArray[np.bool_],
+    others: list[PowerQualityEvent],
 ) -> list[PowerQualityEvent]:
     """The events of one kind; ``outside`` begins one, ``back`` ends it, between them it goes on."""
     found: list[PowerQualityEvent] = []
@@ -97,7 +97,11 @@ def _of_a_kind(
             if not len(later):
                 return found
             place = int(later[0])
-            event = _begun(kind, cycles, place)
+            start_ns = int(cycles.end_ns[place])
+            if kind is EventKind.INTERRUPTION:
+                dip_ns = max(dip.start_ns for dip in others if dip.start_ns <= start_ns)
+                start_ns = max(int(cycles.begin_ns[place]), dip_ns)
+            event = PowerQualityEvent(kind, start_ns, 0.0, float(cycles.urms_v[place]), False)
         later = ends[np.searchsorted(ends, place) :]
         ended = len(later) > 0
         last = int(later[0]) if ended else len(outside) - 1
@@ -105,11 +109,6 @@ def _of_a_kind(
         if not ended:
             return found
         event, place = None, last
-
-
-def _begun(kind: EventKind, cycles: HalfCycles, place: int) -> PowerQualityEvent:
-    dated_ns = cycles.begin_ns if kind is EventKind.INTERRUPTION else cycles.end_ns
-    return PowerQualityEvent(kind, int(dated_ns[place]), 0.0, float(cycles.urms_v[place]), False)
 
 
 def _through(

@@ -19,8 +19,11 @@ from meterd.model import Waveform
 HOLE_CYCLES = 1 / 16
 """A longer hole makes its half cycle unknown: a straight line through it would put up to 0.16 %
 on the rms value of a sine, and (hole / cycle)³ more for longer ones."""
-STRETCH = 0.1
-"""Share of a half cycle that a window's half cycles together may be stretched by to fill it."""
+EDGE_STEPS = 1.5
+"""An edge so few sample spacings out of the samples is reached by the line through the last two:
+edges are zero crossings, where the square is small."""
+STRETCH = 0.005
+"""What a half cycle may be longer or shorter by, so that they fill their window together."""
 CREDIBLE_STEP = 0.005
 """Change of frequency from window to window that a network can make (1.5 Hz a second)."""
 JOINT_NS = 1000
@@ -110,7 +113,7 @@ def _edges(span_s: tuple[float, float], frequency_hz: float) -> NDArray[np.float
     start_s, end_s = span_s
     halves = 2 * frequency_hz * (end_s - start_s)
     count = round(halves)
-    if abs(halves - count) <= STRETCH and count:
+    if count and abs(halves - count) <= STRETCH * count:
         return start_s + np.arange(count + 1, dtype=np.float64) * ((end_s - start_s) / count)
     return start_s + np.arange(int(halves) + 1, dtype=np.float64) / (2 * frequency_hz)
 
@@ -145,7 +148,10 @@ def _mean_squares(waveform: Waveform, edges_s: NDArray[np.float64]) -> NDArray[n
         0.5 * (areas + before[1:] - before[:-1]) / (edges_s[1:] - edges_s[:-1])
     )
     hole_s = HOLE_CYCLES * 2 * float(edges_s[1] - edges_s[0])
-    if step_s.max() > hole_s or edges_s[0] < t_s[0] - hole_s or edges_s[-1] > t_s[-1] + hole_s:
+    reach_s = EDGE_STEPS * float(t_s[-1] - t_s[0]) / len(step_s)
+    begin_s, end_s = float(t_s[0]) - reach_s, float(t_s[-1]) + reach_s
+    mean[(edges_s[:-1] < begin_s) | (edges_s[1:] > end_s)] = np.nan
+    if step_s.max() > hole_s:
         mean[_holed(t_s, step_s, edges_s, hole_s)] = np.nan
     return mean
 
@@ -156,9 +162,8 @@ def _holed(
     edges_s: NDArray[np.float64],
     hole_s: float,
 ) -> NDArray[np.bool_]:
-    """Which half cycles contain a part of a hole in the samples, or reach out of them."""
-    begin_s, end_s = edges_s[:-1], edges_s[1:]
-    holed: NDArray[np.bool_] = (begin_s < t_s[0] - hole_s) | (end_s > t_s[-1] + hole_s)
+    """Which half cycles contain a part of a hole in the samples."""
+    holed = np.zeros(len(edges_s) - 1, np.bool_)
     for place in np.flatnonzero(step_s > hole_s):
-        holed |= (end_s > t_s[place]) & (begin_s < t_s[place + 1])
+        holed |= (edges_s[1:] > t_s[place]) & (edges_s[:-1] < t_s[place + 1])
     return holed
