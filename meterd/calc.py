@@ -39,6 +39,7 @@ __all__ = [
     "between",
     "find_lock",
     "measure",
+    "quadrant",
     "stream",
     "window_cycles",
 ]
@@ -332,16 +333,41 @@ def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
     return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)
 
 
-def accumulate(registers: Registers, power_w: float, elapsed_s: float) -> Registers:
-    """Count the energy of one window: imported and exported apart, whole joules, no remainder lost.
+def accumulate(
+    registers: Registers, power_w: float, elapsed_s: float, reactive_var: float = 0.0
+) -> Registers:
+    """Count the energy of one window: whole joules and var·s, no remainder lost.
 
-    A register never falls; OBIS 1-0:1.8.0 and 2.8.0.
+    Imported and exported energy go apart, reactive energy into the quadrant that the signs of
+    both powers name. A register never falls; OBIS 1-0:1.8.0, 2.8.0 and 5.8.0 to 8.8.0.
     """
     if elapsed_s < 0:
         raise ValueError(f"time went back by {-elapsed_s} s")
+    registers = _with_reactive(registers, power_w, reactive_var, elapsed_s)
     energy_j = abs(power_w) * elapsed_s
     if power_w >= 0:
         whole, carry = divmod(registers.import_carry_j + energy_j, 1.0)
         return replace(registers, import_j=registers.import_j + int(whole), import_carry_j=carry)
     whole, carry = divmod(registers.export_carry_j + energy_j, 1.0)
     return replace(registers, export_j=registers.export_j + int(whole), export_carry_j=carry)
+
+
+def quadrant(power_w: float, reactive_var: float) -> int:
+    """I imports and is inductive, II exports and is, III exports, IV imports capacitively."""
+    if power_w >= 0:
+        return 1 if reactive_var >= 0 else 4
+    return 2 if reactive_var >= 0 else 3
+
+
+def _with_reactive(
+    registers: Registers, power_w: float, reactive_var: float, elapsed_s: float
+) -> Registers:
+    if not reactive_var:
+        return registers
+    place = quadrant(power_w, reactive_var) - 1
+    counted, carried = list(registers.reactive_vars), list(registers.reactive_carry_vars)
+    whole, carried[place] = divmod(carried[place] + abs(reactive_var) * elapsed_s, 1.0)
+    counted[place] += int(whole)
+    q1, q2, q3, q4 = counted
+    c1, c2, c3, c4 = carried
+    return replace(registers, reactive_vars=(q1, q2, q3, q4), reactive_carry_vars=(c1, c2, c3, c4))

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import tomllib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ CALIBRATION_NAME = "calibration.toml"
 CREDENTIAL_NAME = "credential"
 DAY_S = 86_400
 MCP3008_CHANNELS = 8
+NOISE_MAX = 500.0
 PCF8574_ADDRESSES = frozenset([*range(0x20, 0x28), *range(0x38, 0x40)])
 """PCF8574 and PCF8574A answer at these (datasheet, table 4), whatever the three jumpers say."""
 
@@ -129,6 +131,18 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, Meta(ge=1, le=120, description="1 to 120 seconds")] = 10.0
 
 
+class DemandBlocks(Struct, frozen=True, forbid_unknown_fields=True):
+    """[demand]: the blocks that demand is the mean of, and the customer's limit."""
+
+    block_min: Annotated[
+        int, Meta(ge=1, le=60, description="1 to 60 whole minutes that divide an hour")
+    ] = 15
+    limit_w: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="watts from 0 on; leave it out for no limit"),
+    ] = None
+
+
 class Simulation(Struct, frozen=True, forbid_unknown_fields=True):
     """[simulation]: the mains socket in place of a real one."""
 
@@ -155,6 +169,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     adc: Adc = Adc()
     display: Display = Display()
     sync: Sync = Sync()
+    demand: DemandBlocks = DemandBlocks()
     simulation: Simulation | None = None
 
     @property
@@ -183,6 +198,24 @@ class GridCalibration(Struct, frozen=True, forbid_unknown_fields=True):
     current_delay_s: Annotated[
         float, Meta(ge=-0.005, le=0.005, description="-0.005 to 0.005 seconds")
     ] = 0.0
+    voltage_noise_v: Annotated[
+        float | None, Meta(description="0 to 500 volts rms of one sample, at no load")
+    ] = None
+    current_noise_a: Annotated[
+        float | None, Meta(description="0 to 500 amperes rms of one sample, at no load")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """The rms noise of one sample of each channel at no load, quantisation included.
+
+    DC and the harmonics 1…40 are taken out, all else up to half the sampling rate is in it; None
+    where it was never measured.
+    """
+
+    voltage_noise_v: float | None = None
+    current_noise_a: float | None = None
 
 
 class CalibrationFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -229,20 +262,34 @@ def load_calibration(path: Path) -> Calibration:
     Raises:
         ConfigError: the file cannot be read or a value cannot be.
     """
-    return _calibration(_read(path) if path.exists() else {}, path)
+    written = msgspec.structs.asdict(_grid(_read(path) if path.exists() else {}, path))
+    return Calibration(**{name: written[name] for name in Calibration.__dataclass_fields__})
 
 
-def save_calibration(path: Path, calibration: Calibration) -> None:
+def load_noise_floor(path: Path) -> NoiseFloor:
+    """The noise floor that was measured at calibration.
+
+    Raises:
+        ConfigError: the file cannot be read or a value cannot be.
+    """
+    grid = _grid(_read(path) if path.exists() else {}, path)
+    return NoiseFloor(grid.voltage_noise_v, grid.current_noise_a)
+
+
+def save_calibration(
+    path: Path, calibration: Calibration, noise: NoiseFloor = NoiseFloor()
+) -> None:
     """Replace ``path`` by ``calibration``: after a power cut it holds the old or the new, whole.
 
-    Written by hand: five numbers need no library. ``repr`` gives the shortest digits that read
+    Written by hand: seven numbers need no library. ``repr`` gives the shortest digits that read
     back as the same number, and TOML takes them as they are.
 
     Raises:
         ConfigError: a value could not be read back, or the disk refused; the old file stays.
     """
-    grid = {name: float(getattr(calibration, name)) for name in GridCalibration.__struct_fields__}
-    _calibration({"grid": grid}, path)
+    known = {**asdict(calibration), **asdict(noise)}
+    grid = {name: float(number) for name, number in known.items() if number is not None}
+    _grid({"grid": grid}, path)
     lines = [f"{name} = {number!r}\n" for name, number in grid.items()]
     try:
         _replace(path, "".join(["# Written at calibration.\n[grid]\n", *lines]).encode())
@@ -267,12 +314,15 @@ def _replace(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _calibration(tables: dict[str, Any], path: Path) -> Calibration:
+def _grid(tables: dict[str, Any], path: Path) -> GridCalibration:
     grid = _convert(tables, CalibrationFile, path).grid
     for key in ("voltage_v_per_code", "current_a_per_code"):
         if getattr(grid, key) == 0:
             raise _refusal(path, "[grid]", key, 0.0, _allowed(GridCalibration, key))
-    return Calibration(**msgspec.structs.asdict(grid))
+    for key in ("voltage_noise_v", "current_noise_a"):
+        if not 0.0 <= (getattr(grid, key) or 0.0) <= NOISE_MAX:
+            raise _refusal(path, "[grid]", key, getattr(grid, key), _allowed(GridCalibration, key))
+    return grid
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -303,6 +353,9 @@ def _check_meter(config: Config, path: Path) -> None:
     interval_s, address = config.meter.interval_s, config.display.address
     if DAY_S % interval_s:
         raise _refusal(path, "[meter]", "interval_s", interval_s, _allowed(Meter, "interval_s"))
+    if 60 % config.demand.block_min:
+        found = config.demand.block_min
+        raise _refusal(path, "[demand]", "block_min", found, _allowed(DemandBlocks, "block_min"))
     if address not in PCF8574_ADDRESSES:
         raise _refusal(path, "[display]", "address", address, _allowed(Display, "address"))
 

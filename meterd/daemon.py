@@ -18,6 +18,9 @@ from meterd import __version__, calc, config, interval, store, wire, wiring
 from meterd.acquire import Acquisition
 from meterd.config import Config
 from meterd.interval import Interval, Origin
+from meterd.metrology import demand, starting
+from meterd.metrology.demand import Demand
+from meterd.metrology.starting import NO_LOAD, Load
 from meterd.model import (
     Calibration,
     Missed,
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 SAVE_S = 10.0
 """The most energy that a power cut can cost, in seconds of it."""
 CHECKPOINT_S = 300.0
+DEMAND_SETTLED_S = 5.0
 TIME_ERROR = 5
 STOP_S = 5.0
 
@@ -50,6 +54,17 @@ class Meter:
     utc_s: Callable[[], float]
     clock_state: Callable[[], str]
     show: Callable[[Quantities | None, Registers], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is counted from window to window."""
+
+    registers: Registers
+    demand: Demand
+    load: Load = NO_LOAD
+    alarmed_block_utc_s: int | None = None
+    """End of the demand block whose alarm was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +90,65 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
         meter.config.meter.nominal_hz,
         mains_min_v=wiring.MAINS_MIN_SHARE * meter.config.meter.nominal_v,
     )
-    registers = store.load_registers(meter.store)
+    counted = Counted(store.load_registers(meter.store), store.load_demand(meter.store))
     kept = Kept(meter.clock_ns(), meter.clock_ns())
     current = Interval(0, flags=Quality.RESTARTED)
     for window in windows:
         window_utc_s = meter.utc_s() - (meter.clock_ns() - window.end_ns) / 1e9
         end_utc_s = interval.interval_end(window_utc_s, interval_s)
         if end_utc_s != current.end_utc_s:
-            keep_reading(meter, current, registers)
+            keep_reading(meter, current, counted)
             flags = current.flags if current.end_utc_s == 0 else Quality.GOOD
             current = Interval(end_utc_s, flags=flags)
-        current = interval.add(current, window)
-        registers = count(registers, window)
-        kept = keep_registers(meter, registers, kept)
-        meter.show(None if isinstance(window, Missed) else window, registers)
+        counted, seen = count(meter, counted, window, window_utc_s)
+        current = interval.add(current, seen)
+        kept = keep_registers(meter, counted, kept)
+        meter.show(None if isinstance(seen, Missed) else seen, counted.registers)
     # Stopped in the middle of an interval: it ends now.
     stopped_utc_s = interval.interval_end(meter.utc_s(), 1)
     current = replace(current, end_utc_s=min(current.end_utc_s, stopped_utc_s))
-    keep_reading(meter, current, registers)
+    keep_reading(meter, current, counted)
 
 
-def count(registers: Registers, window: Quantities | Missed) -> Registers:
-    """Energy is counted where it was measured; none is invented for a gap."""
+def count(
+    meter: Meter, counted: Counted, window: Quantities | Missed, window_utc_s: float
+) -> tuple[Counted, Quantities | Missed]:
+    """Energy and demand are counted where they were measured; none is invented for a gap."""
     if isinstance(window, Missed):
         log.warning("%.3f s were not measured: %s", window.duration_s, window.reason)
-        return registers
-    return calc.accumulate(registers, window.power_w, window.duration_s)
+        return counted, window
+    load, window = starting.step(counted.load, window)
+    block_s = 60 * meter.config.demand.block_min
+    running = demand.step(counted.demand, window.power_w, window.duration_s, window_utc_s, block_s)
+    registers = calc.accumulate(
+        counted.registers, window.power_w, window.duration_s, window.reactive_var
+    )
+    alarmed = watch_demand(meter, running, window, window_utc_s, counted.alarmed_block_utc_s)
+    return Counted(registers, running, load, alarmed), window
 
 
-def keep_reading(meter: Meter, ended: Interval, registers: Registers) -> None:
+def watch_demand(
+    meter: Meter, running: Demand, window: Quantities, utc_s: float, alarmed_utc_s: int | None
+) -> int | None:
+    """Say once a block that its demand will pass the customer's limit; return the block's end."""
+    limit_w = meter.config.demand.limit_w
+    if limit_w is None or alarmed_utc_s == running.block_end_utc_s:
+        return alarmed_utc_s
+    block_s = 60 * meter.config.demand.block_min
+    heading_w = demand.predicted_w(running, window.power_w, utc_s, block_s)
+    if heading_w is None or heading_w <= limit_w or running.elapsed_s < DEMAND_SETTLED_S:
+        return alarmed_utc_s
+    log.warning("demand is heading for %.0f W, over the limit of %.0f W", heading_w, limit_w)
+    detail = {
+        "block_end_utc_s": running.block_end_utc_s,
+        "predicted_w": round(heading_w, 2),
+        "limit_w": limit_w,
+    }
+    store.record_event(meter.store, "demand_limit", detail, now_utc_s=int(utc_s))
+    return running.block_end_utc_s
+
+
+def keep_reading(meter: Meter, ended: Interval, counted: Counted) -> None:
     """Store the interval that ended, one transaction with its registers."""
     if ended.end_utc_s == 0 or interval.is_empty(ended):
         return
@@ -114,16 +159,21 @@ def keep_reading(meter: Meter, ended: Interval, registers: Registers) -> None:
         seq=store.next_seq(meter.store),
         clock=meter.clock_state(),
     )
-    reading = interval.reading(ended, registers, origin, meter.config.meter.interval_s)
-    store.append(meter.store, wire.encode(reading), reading, registers)
+    reading = interval.reading(
+        ended, counted.registers, origin, meter.config.meter.interval_s, counted.demand
+    )
+    store.append(meter.store, wire.encode(reading), reading, counted.registers, counted.demand)
 
 
-def keep_registers(meter: Meter, registers: Registers, kept: Kept) -> Kept:
+def keep_registers(meter: Meter, counted: Counted, kept: Kept) -> Kept:
     """Save the registers every 10 s between readings, and checkpoint every 5 min."""
     now_ns = meter.clock_ns()
     saved_ns, checkpointed_ns = kept.saved_ns, kept.checkpointed_ns
     if now_ns - saved_ns >= SAVE_S * 1e9:
-        store.save_registers(meter.store, registers, now_utc_s=int(meter.utc_s()))
+        now_utc_s = int(meter.utc_s())
+        store.save_registers(
+            meter.store, counted.registers, now_utc_s=now_utc_s, demand=counted.demand
+        )
         saved_ns = now_ns
     if now_ns - checkpointed_ns >= CHECKPOINT_S * 1e9:
         store.checkpoint(meter.store)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.metrology.quantities import aggregate
 from meterd.model import Missed, Quality, Quantities, Reading, Registers
 
 WINDOWS_PER_AGGREGATE = 15
 """150 cycles at 50 Hz, 180 at 60 Hz: the 3 s aggregation of IEC 61000-4-30."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The least and the most of the 10/12-cycle windows of an interval."""
+
+    voltage_min_v: float
+    voltage_max_v: float
+    current_max_a: float
+    power_min_w: float
+    power_max_w: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +31,7 @@ class Interval:
     recent: tuple[Quantities, ...] = ()
     aggregates: tuple[Quantities, ...] = ()
     flags: Quality = Quality.GOOD
+    extremes: Extremes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +55,24 @@ def add(interval: Interval, window: Quantities | Missed) -> Interval:
     if isinstance(window, Missed):
         return replace(interval, flags=interval.flags | Quality.GAP)
     recent = (*interval.recent, window)
+    extremes = _widened(interval.extremes, window)
     if len(recent) < WINDOWS_PER_AGGREGATE:
-        return replace(interval, recent=recent)
-    return replace(interval, recent=(), aggregates=(*interval.aggregates, aggregate([*recent])))
+        return replace(interval, recent=recent, extremes=extremes)
+    aggregates = (*interval.aggregates, aggregate([*recent]))
+    return replace(interval, recent=(), aggregates=aggregates, extremes=extremes)
+
+
+def _widened(known: Extremes | None, window: Quantities) -> Extremes:
+    voltage_v, current_a, power_w = window.voltage_v, window.current_a, window.power_w
+    if known is None:
+        return Extremes(voltage_v, voltage_v, current_a, power_w, power_w)
+    return Extremes(
+        min(known.voltage_min_v, voltage_v),
+        max(known.voltage_max_v, voltage_v),
+        max(known.current_max_a, current_a),
+        min(known.power_min_w, power_w),
+        max(known.power_max_w, power_w),
+    )
 
 
 def is_empty(interval: Interval) -> bool:
@@ -52,7 +80,13 @@ def is_empty(interval: Interval) -> bool:
     return not (interval.recent or interval.aggregates or interval.flags)
 
 
-def reading(interval: Interval, registers: Registers, origin: Origin, interval_s: int) -> Reading:
+def reading(
+    interval: Interval,
+    registers: Registers,
+    origin: Origin,
+    interval_s: int,
+    demand: Demand = NO_DEMAND,
+) -> Reading:
     """The interval as it is stored and sent; what was not measured in it is unknown."""
     parts = [*interval.aggregates, *interval.recent]
     measured = aggregate(parts) if parts else None
@@ -84,4 +118,16 @@ def reading(interval: Interval, registers: Registers, origin: Origin, interval_s
         thd_current_pct=measured.thd_current_pct if measured else None,
         import_j=registers.import_j,
         export_j=registers.export_j,
+        reactive_q1_vars=registers.reactive_vars[0],
+        reactive_q2_vars=registers.reactive_vars[1],
+        reactive_q3_vars=registers.reactive_vars[2],
+        reactive_q4_vars=registers.reactive_vars[3],
+        voltage_min_v=interval.extremes.voltage_min_v if interval.extremes else None,
+        voltage_max_v=interval.extremes.voltage_max_v if interval.extremes else None,
+        current_max_a=interval.extremes.current_max_a if interval.extremes else None,
+        power_min_w=interval.extremes.power_min_w if interval.extremes else None,
+        power_max_w=interval.extremes.power_max_w if interval.extremes else None,
+        demand_w=demand.last_w,
+        demand_max_w=demand.max_w,
+        demand_max_end_utc_s=demand.max_end_utc_s,
     )

@@ -5,7 +5,7 @@ All values are frozen; arrays say their dtype and shape; units stand last in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntFlag, auto
 
 import numpy as np
@@ -72,6 +72,10 @@ class Waveform:
     quality: NDArray[np.uint16]  # (n,) bits of Quality
 
 
+def _no_lines() -> NDArray[np.complex128]:
+    return np.zeros(0, np.complex128)
+
+
 @dataclass(frozen=True, slots=True)
 class Quantities:
     """What one measuring window says; definitions of IEEE 1459 and IEC 61000-4-30.
@@ -97,6 +101,12 @@ class Quantities:
     harmonic_voltage_v2: NDArray[np.float64]  # (h,) mean squares of lines 1…h; with the noise
     harmonic_current_a2: NDArray[np.float64]  # (h,) taken out, an empty line scatters around 0
     flags: Quality = Quality.GOOD
+    harmonic_va: NDArray[np.complex128] = field(default_factory=_no_lines)
+    """(h,) P + jQ of lines 1…h."""
+    voltage_phasor_v: NDArray[np.complex128] = field(default_factory=_no_lines)
+    """(h,) rms phasors of lines 1…h, the time counted from the rising zero crossing of the
+    voltage's fundamental, whose own angle is 0."""
+    current_phasor_a: NDArray[np.complex128] = field(default_factory=_no_lines)  # (h,)
 
     @property
     def harmonic_voltage_v(self) -> NDArray[np.float64]:
@@ -122,14 +132,17 @@ class Missed:
 class Registers:
     """Energy counted since the meter was new; never falls.
 
-    OBIS 1-0:1.8.0 (import) and 2.8.0 (export). The part of a joule that is not yet counted is
-    carried, so that nothing is rounded away.
+    OBIS 1-0:1.8.0 (import), 2.8.0 (export) and 5.8.0 to 8.8.0 (reactive energy of the quadrants I
+    to IV). The part of a joule or var·s that is not yet counted is carried, so that nothing is
+    rounded away.
     """
 
     import_j: int = 0
     export_j: int = 0
     import_carry_j: float = 0.0  # [0, 1)
     export_carry_j: float = 0.0  # [0, 1)
+    reactive_vars: tuple[int, int, int, int] = (0, 0, 0, 0)  # var·s of quadrants I, II, III, IV
+    reactive_carry_vars: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +172,18 @@ class Reading:
     thd_current_pct: float | None
     import_j: int
     export_j: int
+    reactive_q1_vars: int = 0
+    reactive_q2_vars: int = 0
+    reactive_q3_vars: int = 0
+    reactive_q4_vars: int = 0
+    voltage_min_v: float | None = None
+    voltage_max_v: float | None = None
+    current_max_a: float | None = None
+    power_min_w: float | None = None
+    power_max_w: float | None = None
+    demand_w: float | None = None
+    demand_max_w: float | None = None
+    demand_max_end_utc_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from meterd.database.connection import (
     transaction,
 )
 from meterd.errors import StoreError
+from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.model import Reading, Registers
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "last_end_utc_s",
     "last_event",
     "last_seq",
+    "load_demand",
     "load_registers",
     "next_seq",
     "open_acknowledged",
@@ -67,6 +69,15 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+REGISTER_COLUMNS = (
+    "import_j",
+    "export_j",
+    "import_carry_j",
+    "export_carry_j",
+    *(f"q{number}_vars" for number in (1, 2, 3, 4)),
+    *(f"q{number}_carry_vars" for number in (1, 2, 3, 4)),
+)
+DEMAND_COLUMNS = ("block_end_utc_s", "energy_j", "elapsed_s", "last_w", "max_w", "max_end_utc_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,9 @@ def next_seq(store: Store) -> int:
         return _last_seq(store.writer.connection) + 1
 
 
-def append(store: Store, line: bytes, reading: Reading, registers: Registers) -> int:
+def append(
+    store: Store, line: bytes, reading: Reading, registers: Registers, demand: Demand = NO_DEMAND
+) -> int:
     """Store ``line``, which says ``reading``, with the registers at its end; return its number.
 
     Raises:
@@ -148,33 +161,50 @@ def append(store: Store, line: bytes, reading: Reading, registers: Registers) ->
             "INSERT INTO reading (seq, line, import_j, export_j, end_utc_s) VALUES (?, ?, ?, ?, ?)",
             (reading.seq, line, reading.import_j, reading.export_j, reading.end_utc_s),
         )
-        _save(connection, registers, reading.end_utc_s)
+        _save(connection, registers, demand, reading.end_utc_s)
     return reading.seq
 
 
-def save_registers(store: Store, registers: Registers, *, now_utc_s: int) -> None:
+def save_registers(
+    store: Store, registers: Registers, *, now_utc_s: int, demand: Demand = NO_DEMAND
+) -> None:
     """Remember the registers between two readings, so that a power cut costs little energy.
 
     Raises:
         StoreError: a register fell, or the disk refused; the last save stays.
     """
     with transaction(store.writer) as connection:
-        _save(connection, registers, now_utc_s)
+        _save(connection, registers, demand, now_utc_s)
 
 
 def load_registers(store: Store) -> Registers:
     """The highest registers that were ever stored; all zero in a new database."""
     with told(store.path, "read"):
         saved = store.writer.connection.execute(
-            "SELECT import_j, export_j, import_carry_j, export_carry_j FROM register_save"
+            f"SELECT {', '.join(REGISTER_COLUMNS)} FROM register_save"
         ).fetchone()
         last = store.writer.connection.execute(
             "SELECT import_j, export_j FROM reading ORDER BY seq DESC LIMIT 1"
         ).fetchone()
-    registers = Registers(*saved) if saved else Registers()
-    if last and (last[0] > registers.import_j or last[1] > registers.export_j):
-        return Registers(max(last[0], registers.import_j), max(last[1], registers.export_j))
+    if saved is None:
+        return Registers()
+    import_j, export_j, import_carry_j, export_carry_j, *reactive = saved
+    q1, q2, q3, q4, c1, c2, c3, c4 = reactive
+    registers = Registers(
+        import_j, export_j, import_carry_j, export_carry_j, (q1, q2, q3, q4), (c1, c2, c3, c4)
+    )
+    # A reading is stored with its registers, so it cannot be ahead of them; but ask.
+    assert not last or (last[0] <= registers.import_j and last[1] <= registers.export_j)
     return registers
+
+
+def load_demand(store: Store) -> Demand:
+    """The demand as it was last saved."""
+    with told(store.path, "read"):
+        saved = store.writer.connection.execute(
+            f"SELECT {', '.join(DEMAND_COLUMNS)} FROM demand_save"
+        ).fetchone()
+    return Demand(*saved) if saved else NO_DEMAND
 
 
 def last_end_utc_s(store: Store) -> int | None:
@@ -306,17 +336,33 @@ def _last_seq(connection: sqlite3.Connection) -> int:
     return int(seq)
 
 
-def _save(connection: sqlite3.Connection, registers: Registers, utc_s: int) -> None:
+def _save(connection: sqlite3.Connection, registers: Registers, demand: Demand, utc_s: int) -> None:
+    counted = (
+        registers.import_j,
+        registers.export_j,
+        registers.import_carry_j,
+        registers.export_carry_j,
+        *registers.reactive_vars,
+        *registers.reactive_carry_vars,
+    )
+    _replace_only(
+        connection, "register_save", (*REGISTER_COLUMNS, "saved_utc_s"), (*counted, utc_s)
+    )
+    values = tuple(getattr(demand, name) for name in DEMAND_COLUMNS)
+    _replace_only(connection, "demand_save", DEMAND_COLUMNS, values)
+
+
+def _replace_only(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: tuple[str, ...],
+    values: tuple[int | float | None, ...],
+) -> None:
+    """Write the only row of a table; an UPDATE, so that its triggers see what it replaces."""
+    places = ", ".join("?" * len(columns))
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns)
     connection.execute(
-        "INSERT INTO register_save VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (only) DO UPDATE SET "
-        "import_j = excluded.import_j, export_j = excluded.export_j, "
-        "import_carry_j = excluded.import_carry_j, export_carry_j = excluded.export_carry_j, "
-        "saved_utc_s = excluded.saved_utc_s",
-        (
-            registers.import_j,
-            registers.export_j,
-            registers.import_carry_j,
-            registers.export_carry_j,
-            utc_s,
-        ),
+        f"INSERT INTO {table} (only, {', '.join(columns)}) VALUES (1, {places}) "
+        f"ON CONFLICT (only) DO UPDATE SET {changes}",
+        values,
     )

@@ -35,6 +35,13 @@ DECIMALS = {
     "phase_deg": 3,
     "thd_voltage_pct": 2,
     "thd_current_pct": 2,
+    "voltage_min_v": 3,
+    "voltage_max_v": 3,
+    "current_max_a": 4,
+    "power_min_w": 2,
+    "power_max_w": 2,
+    "demand_w": 2,
+    "demand_max_w": 2,
 }
 """Decimal places on the wire: an order finer than the meter can tell, so rounding costs nothing."""
 

@@ -44,6 +44,16 @@ HALF_LOAD = Reading(
     thd_current_pct=0.0,
     import_j=28807,
     export_j=77040,
+    reactive_q1_vars=13950,
+    reactive_q3_vars=1,
+    voltage_min_v=128.2,
+    voltage_max_v=128.6,
+    current_max_a=10.02,
+    power_min_w=-1286.6,
+    power_max_w=-1281.4,
+    demand_w=412.5,
+    demand_max_w=980.25,
+    demand_max_end_utc_s=1763845200,
 )
 
 

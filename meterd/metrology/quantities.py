@@ -8,8 +8,9 @@ from __future__ import annotations
 import cmath
 from collections.abc import Iterable
 from functools import lru_cache, reduce
-from math import degrees, log, radians, sqrt
+from math import degrees, log, sqrt
 from operator import or_
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from meterd.model import Quality, Quantities
 THD_LINES = 40
 NOISE_BAND_FROM = 0.02
 MEAN_SQUARE = 0.5  # of a sine with amplitude 1
+_Line = TypeVar("_Line", np.float64, np.complex128)
 
 
 def quantify(
@@ -39,7 +41,9 @@ def quantify(
     voltage_v, current_a = (sqrt(max(0.0, float(mean_square))) for mean_square in total)
     harmonic = square[:, cycles : HARMONICS_MAX * cycles + 1 : cycles] - noise[:, np.newaxis]
     power_w = MEAN_SQUARE * float(np.vdot(lines[1, 1:band], lines[0, 1:band]).real)
-    fundamental = MEAN_SQUARE * complex(lines[0, cycles] * lines[1, cycles].conjugate())
+    phasors = _from_the_crossing(lines[:, cycles : HARMONICS_MAX * cycles + 1 : cycles])
+    harmonic_va = phasors[0] * phasors[1].conj()
+    fundamental = complex(harmonic_va[0])
     apparent_va = voltage_v * current_a
     # |P| can only pass S by noise that is left in it.
     mains = frequency_hz is not None
@@ -64,7 +68,23 @@ def quantify(
         harmonic_voltage_v2=harmonic[0],
         harmonic_current_a2=harmonic[1],
         flags=spectrum.flags if mains else spectrum.flags | Quality.MAINS_LOST,
+        harmonic_va=harmonic_va,
+        voltage_phasor_v=phasors[0],
+        current_phasor_a=phasors[1],
     )
+
+
+def _from_the_crossing(lines: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Rms phasors with the time counted from the rising zero crossing of the voltage."""
+    first = complex(lines[0, 0])
+    turn = first.conjugate() / abs(first) if first else 1.0
+    # A peak amplitude is √2 of the rms; line h turns h times as far as the first.
+    return np.asarray(sqrt(MEAN_SQUARE) * lines * turn ** _orders(lines.shape[1]), np.complex128)
+
+
+@lru_cache(maxsize=16)
+def _orders(count: int) -> NDArray[np.float64]:
+    return np.arange(1.0, count + 1.0)
 
 
 def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> NDArray[np.float64]:
@@ -113,8 +133,9 @@ def aggregate(windows: list[Quantities]) -> Quantities:
 
     power_w = mean(window.power_w for window in windows)
     apparent_va = mean(window.apparent_va for window in windows)
-    volt_lines = _mean_squares(whole, [window.harmonic_voltage_v2 for window in whole])
-    amp_lines = _mean_squares(whole, [window.harmonic_current_a2 for window in whole])
+    volt_lines = _mean_lines(whole, [window.harmonic_voltage_v2 for window in whole])
+    amp_lines = _mean_lines(whole, [window.harmonic_current_a2 for window in whole])
+    harmonic_va = _mean_lines(whole, [window.harmonic_va for window in whole])
     with_mains = any(window.frequency_hz is not None for window in windows)
     return Quantities(
         end_ns=windows[-1].end_ns,
@@ -129,22 +150,24 @@ def aggregate(windows: list[Quantities]) -> Quantities:
         reactive_var=mean(window.reactive_var for window in windows),
         nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
         power_factor=power_w / apparent_va if with_mains and apparent_va else None,
-        phase_deg=_mean_phase_deg(whole),
+        phase_deg=_phase_deg(harmonic_va) if any(w.phase_deg is not None for w in whole) else None,
         thd_voltage_pct=_thd_pct(volt_lines) if with_mains else None,
         thd_current_pct=_thd_pct(amp_lines) if with_mains else None,
         harmonic_voltage_v2=volt_lines,
         harmonic_current_a2=amp_lines,
         flags=reduce(or_, (window.flags for window in windows)),
+        harmonic_va=harmonic_va,
+        voltage_phasor_v=_mean_lines(whole, [window.voltage_phasor_v for window in whole]),
+        current_phasor_a=_mean_lines(whole, [window.current_phasor_a for window in whole]),
     )
 
 
-def _mean_squares(
-    windows: list[Quantities], lines: list[NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _mean_lines(windows: list[Quantities], lines: list[NDArray[_Line]]) -> NDArray[_Line]:
+    """Line by line, weighted by duration; as many lines as all windows have."""
     common = min(len(line) for line in lines)
     weights = np.array([window.duration_s for window in windows])
-    squares = np.array([line[:common] for line in lines])
-    return np.asarray(weights @ squares / weights.sum(), np.float64)
+    mean: NDArray[_Line] = weights @ np.array([line[:common] for line in lines]) / weights.sum()
+    return mean
 
 
 def _mean_frequency(windows: list[Quantities]) -> float | None:
@@ -154,13 +177,6 @@ def _mean_frequency(windows: list[Quantities]) -> float | None:
     return sum(cycles for cycles, _ in known) / sum(seconds for _, seconds in known)
 
 
-def _mean_phase_deg(windows: list[Quantities]) -> float | None:
+def _phase_deg(harmonic_va: NDArray[np.complex128]) -> float | None:
     """The angle of the mean phasor of fundamental power: 179° and −179° average to 180°."""
-    phasor = sum(
-        w.duration_s
-        * sqrt(max(0.0, float(w.harmonic_voltage_v2[0] * w.harmonic_current_a2[0])))
-        * cmath.exp(1j * radians(w.phase_deg))
-        for w in windows
-        if w.phase_deg is not None
-    )
-    return degrees(cmath.phase(phasor)) if phasor else None
+    return degrees(cmath.phase(complex(harmonic_va[0]))) if len(harmonic_va) else None

@@ -20,6 +20,7 @@ from meterd.model import Quality, Waveform
 HARMONICS_MAX = 63
 FINE_SAMPLES = 150
 """From this many samples a cycle on linear interpolation is good enough (9 kHz at 60 Hz)."""
+WIDE, WIDE_SHARE = 1.2, 0.01
 GAP_SPACINGS = 4.0
 """A hole of this many sample spacings is filled from the other cycles of the window."""
 MISSING_MAX = 0.25
@@ -65,7 +66,7 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
     spacing_s, widest_s = _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
     grid_s = start_s + _whole_numbers(count) * (duration_s / count)
-    fine = duration_s >= FINE_SAMPLES * cycles * spacing_s
+    fine = duration_s >= FINE_SAMPLES * cycles * spacing_s and _mostly_even(t_s, spacing_s)
     z = linear(t_s, signal, grid_s) if fine else cubic(t_s, signal, grid_s)
     cycle_sampled, gap_s = np.ones(cycles, np.bool_), 0.0
     if widest_s > GAP_SPACINGS * spacing_s or t_s[0] > grid_s[0] or t_s[-1] < grid_s[-1]:
@@ -142,6 +143,12 @@ def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float]:
         return mean_s, widest_s
     middle = len(spacing_s) // 2
     return float(np.partition(spacing_s, middle)[middle]), widest_s
+
+
+def _mostly_even(t_s: NDArray[np.float64], spacing_s: float) -> bool:
+    """Whether so few spacings are wide that a kernel for even samples serves."""
+    wide = np.count_nonzero(np.diff(t_s) > WIDE * spacing_s)
+    return bool(wide <= WIDE_SHARE * len(t_s))
 
 
 @lru_cache(maxsize=16)

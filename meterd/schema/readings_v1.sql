@@ -20,11 +20,32 @@ CREATE TABLE register_save (
     export_j INTEGER NOT NULL CHECK (export_j >= 0),
     import_carry_j REAL NOT NULL CHECK (import_carry_j >= 0 AND import_carry_j < 1),
     export_carry_j REAL NOT NULL CHECK (export_carry_j >= 0 AND export_carry_j < 1),
+    q1_vars INTEGER NOT NULL CHECK (q1_vars >= 0),
+    q2_vars INTEGER NOT NULL CHECK (q2_vars >= 0),
+    q3_vars INTEGER NOT NULL CHECK (q3_vars >= 0),
+    q4_vars INTEGER NOT NULL CHECK (q4_vars >= 0),
+    q1_carry_vars REAL NOT NULL CHECK (q1_carry_vars >= 0 AND q1_carry_vars < 1),
+    q2_carry_vars REAL NOT NULL CHECK (q2_carry_vars >= 0 AND q2_carry_vars < 1),
+    q3_carry_vars REAL NOT NULL CHECK (q3_carry_vars >= 0 AND q3_carry_vars < 1),
+    q4_carry_vars REAL NOT NULL CHECK (q4_carry_vars >= 0 AND q4_carry_vars < 1),
     saved_utc_s INTEGER NOT NULL
+) STRICT;
+
+-- The running demand block, the last one and the highest; saved with the registers.
+CREATE TABLE demand_save (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    block_end_utc_s INTEGER,
+    energy_j REAL NOT NULL CHECK (energy_j >= 0),
+    elapsed_s REAL NOT NULL CHECK (elapsed_s >= 0),
+    last_w REAL,
+    max_w REAL,
+    max_end_utc_s INTEGER
 ) STRICT;
 
 CREATE TRIGGER saved_registers_never_fall BEFORE UPDATE ON register_save
 WHEN NEW.import_j < OLD.import_j OR NEW.export_j < OLD.export_j
+    OR NEW.q1_vars < OLD.q1_vars OR NEW.q2_vars < OLD.q2_vars
+    OR NEW.q3_vars < OLD.q3_vars OR NEW.q4_vars < OLD.q4_vars
 BEGIN SELECT raise(ABORT, 'a register fell'); END;
 
 CREATE TRIGGER saved_registers_stay BEFORE DELETE ON register_save
