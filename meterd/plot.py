@@ -63,10 +63,18 @@ def check(path: Path) -> None:
         raise ConfigError(f"{path}: a picture ends in {' or '.join(ENDINGS)}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.absolute().parent}")
-    if find_spec("matplotlib") is None:
+    if not installed():
         raise ConfigError(
             "drawing needs matplotlib, which is not installed: pip install 'meterd[plot]'"
         )
+
+
+def installed() -> bool:
+    """Whether matplotlib can be imported."""
+    try:
+        return find_spec("matplotlib") is not None
+    except ValueError:  # somebody put None in its place
+        return False
 
 
 def draw(path: Path, picture: Picture) -> None:
@@ -77,20 +85,24 @@ def draw(path: Path, picture: Picture) -> None:
     """
     check(path)
     from matplotlib.figure import Figure
+    from matplotlib.style import context
 
-    figure = Figure(figsize=(11, 10.5), layout="constrained")
+    # Letters stay letters in an SVG, and its names do not change from run to run.
+    with context({"svg.fonttype": "none", "svg.hashsalt": "meterd"}):
+        _draw(Figure(figsize=(11, 10.5), layout="constrained"), path, picture)
+
+
+def _draw(figure: Figure, path: Path, picture: Picture) -> None:
     grid = figure.add_gridspec(3, 2, height_ratios=(1.1, 0.8, 1.2), width_ratios=(2, 1))
     _draw_waveform(figure.add_subplot(grid[0, :]), picture)
     _draw_half_cycles(figure.add_subplot(grid[1, :]), picture)
     _draw_spectrum(figure.add_subplot(grid[2, 0]), picture.quantities)
     _draw_phasors(figure.add_subplot(grid[2, 1]), picture.quantities)
     figure.suptitle(title(picture), fontsize=11)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
     try:
-        figure.savefig(path, dpi=DPI)
+        # No date in the file: the same picture is the same file.
+        dateless = {"Date": None} if path.suffix.lower() == ".svg" else None
+        figure.savefig(path, dpi=DPI, metadata=dateless)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error}") from error
 
