@@ -1,7 +1,7 @@
 # Everything a newcomer runs. Nothing here asks for root; .venv is made by itself.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench accuracy clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -36,6 +36,11 @@ bench: $(READY) ## Run every measurement in bench/
 		if [ -e "$$measurement" ]; then echo "== $$measurement"; $(BIN)/python "$$measurement"; \
 		else echo 'bench/ holds no bench_*.py yet'; fi; \
 	done
+
+accuracy: $(READY) ## Errors at the standards' load points, other meters beside (FULL=1: whole days)
+	@$(BIN)/python -c 'import matplotlib, pqopen' 2>/dev/null || \
+		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[accuracy]'
+	@$(BIN)/python -m bench.accuracy $(if $(FULL),--full)
 
 clean: ## Remove all that these commands made, .venv included
 	rm -rf .venv build demo-state meterd.egg-info .import_linter_cache .mypy_cache \

@@ -103,10 +103,10 @@ def day_blocks(day: Day, cell_s: float, rng: np.random.Generator) -> Iterator[Sa
     step_ns = 10**9 // RATE_HZ // 2
     t_ns = (np.arange(2 * pairs, dtype=np.int64) * step_ns).reshape(pairs, 2)
     pins = np.empty((pairs, 2))
-    cell_edges_s = np.arange(CELLS + 1) * cell_s
+    cell_edges_s = np.arange(CELLS + 1, dtype=np.float64) * cell_s
     for number in range(round(CELLS * cell_s / BLOCK_S)):
         row = number % len(place_s)
-        at_s = number * BLOCK_S + (np.arange(pairs) + 0.5) / RATE_HZ
+        at_s = number * BLOCK_S + (np.arange(pairs, dtype=np.float64) + 0.5) / RATE_HZ
         load_a, sun_a = _amperes(day, cell_edges_s, at_s, cell_s)
         pins[:, 0] = volts[row]
         pins[:, 1] = FRONT_END.current_pin_v(load_a * load[row] - sun_a * sun[row])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.accuracy.beside import OURS
 from bench.accuracy.load_points import CURRENTS_A, LoadPoint
@@ -42,7 +43,8 @@ def _draw_one(group: Sequence[LoadPoint], folder: Path) -> Path:
     from matplotlib.figure import Figure
 
     first = group[0]
-    with mpl.rc_context(_style()):
+    with mpl.rc_context():
+        _set_style(mpl)
         figure = Figure(figsize=INCHES, layout="constrained")
         axes = figure.add_subplot()
         currents = [point.current_a for point in group]
@@ -77,17 +79,13 @@ def _draw_one(group: Sequence[LoadPoint], folder: Path) -> Path:
     return path
 
 
-def _style() -> dict[str, object]:
+def _set_style(mpl: Any) -> None:
     ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    return {
-        "font.size": 9,
-        "font.family": "sans-serif",
-        "svg.fonttype": "none",
-        "svg.hashsalt": "accuracy",
-    } | dict.fromkeys(ink, INK)
+    mpl.rcParams.update(dict.fromkeys(ink, INK))
+    mpl.rcParams.update({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "accuracy"})
 
 
-def _limits(axes: object, power_factor: float) -> None:
+def _limits(axes: Any, power_factor: float) -> None:
     """The limits as steps over the whole range of currents, above and below."""
     finer = [CURRENTS_A[0] * (CURRENTS_A[-1] / CURRENTS_A[0]) ** (k / 400) for k in range(401)]
     for accuracy_class, style in zip(CLASSES, LIMIT_STYLE, strict=True):
@@ -95,7 +93,7 @@ def _limits(axes: object, power_factor: float) -> None:
         places = [a for a, limit in inside if limit is not None]
         limits = [limit for _, limit in inside if limit is not None]
         for sign in (1, -1):
-            axes.plot(  # type: ignore[attr-defined]  # matplotlib is not needed to import this
+            axes.plot(
                 places,
                 [sign * limit for limit in limits],
                 color=INK,

@@ -193,7 +193,7 @@ def square_shape(turned: NDArray[np.float64]) -> NDArray[np.float64]:
 def thd_of_forty_pct(shape: Shape) -> float:
     """THD of lines 2 … 40, by the midpoint rule over one cycle: edges fall between its points."""
     points = 200_000
-    middles = (np.arange(points) + 0.5) * (2 * pi / points)
+    middles = (np.arange(points, dtype=np.float64) + 0.5) * (2 * pi / points)
     lines = np.abs(np.fft.rfft(shape(middles))[1:41]) ** 2
     return 100 * sqrt(float(np.sum(lines[1:]) / lines[0]))
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from bench.accuracy import physics, signals
-from bench.accuracy.errors import Errors, errors
+from bench.accuracy.errors import Errors, Spread, errors
 from bench.accuracy.rows import Row, Table, mean_within, sigma_within
 from bench.accuracy.sampling import bus, direct, waveforms, windows
 from bench.accuracy.signals import Signal
 
-
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """Seconds of signal for each kind of figure; a mean is as good as it is long."""
-
-    mean_s: float = 120.0
-    bus_s: float = 60.0
-    small_s: float = 900.0
-    influence_s: float = 60.0
+STARTS = 6
 
 
 def seen(signal: Signal, seconds: float, rng: np.random.Generator) -> Errors:
@@ -62,21 +54,32 @@ def ten_amperes(seconds: float, rng: np.random.Generator) -> Table:
 
 
 def batches(seconds: float, rng: np.random.Generator) -> Table:
-    """10 A as the bus delivers it."""
+    """10 A as the bus delivers it; the meter is started anew several times.
+
+    At each start acquisition times the bus, and what that is wrong by stays until the next: the
+    worst start is what somebody's meter does.
+    """
     rows: list[Row] = []
     for batch in (32, 64, 511):
         for power_factor in (0.97, 0.5):
             case = signals.circuit(10.0, power_factor, distorted=True)
-            found = seen_on_the_bus(case, seconds, rng, batch)
+            found = [seen_on_the_bus(case, seconds / STARTS, rng, batch) for _ in range(STARTS)]
             name = f"batches of {batch}, PF {power_factor:g}"
-            rows.append(mean_within(f"{name}: P", found.power_pct, 0.03, "%"))
-            rows.append(mean_within(f"{name}: φ", found.phase_deg, 0.03, "°"))
+            rows.append(_worst_start(f"{name}: P", [e.power_pct for e in found], 0.03, "%"))
+            rows.append(_worst_start(f"{name}: φ", [e.phase_deg for e in found], 0.03, "°"))
     method = (
-        f"Simulated chip, bus and acquisition, {seconds:g} s each: 34 µs a conversion, gaps of "
-        "50 µs between the batches with 10 µs rms of jitter, and every 3 s a stall of 5 ms, in "
-        "turn between two batches and inside one."
+        f"Simulated chip, bus and acquisition, {STARTS} starts of {seconds / STARTS:g} s each: "
+        "34 µs a conversion, gaps of 50 µs between the batches with 10 µs rms of jitter, and every "
+        "3 s a stall of 5 ms, in turn between two batches and inside one. The figure is the worst "
+        "start's: each times the bus anew, and keeps what that is wrong by."
     )
     return Table("10 A through ten bits, in batches", method, tuple(rows))
+
+
+def _worst_start(what: str, starts: Sequence[Spread], limit: float, unit: str) -> Row:
+    worst = max(starts, key=lambda found: abs(found.mean))
+    mean = sum(found.mean for found in starts) / len(starts)
+    return mean_within(what, worst, limit, unit, f"mean of the starts {mean:+.4f} {unit}")
 
 
 def small_current(seconds: float, rng: np.random.Generator) -> Table:
