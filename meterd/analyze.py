@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from meterd import calc
 from meterd.errors import RecordingError
 from meterd.metrology.events import Events, detect
-from meterd.metrology.half_cycle import HalfCycles, LastHalf, half_cycles
-from meterd.model import Calibration, Missed, Quality, Quantities, Registers, Waveform
+from meterd.metrology.half_cycle import LastHalf, half_cycles
+from meterd.model import Calibration, HalfCycles, Missed, Quality, Quantities, Registers, Waveform
 from meterd.recording import Recording
 from meterd.simulate.frontend import FrontEnd
 from meterd.wiring import ANALYSIS_MAINS_MIN_V, NOMINAL_HZ, through_the_chain

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterd.errors import BadWindowError
+from meterd.metrology.half_cycle import LastHalf, half_cycles
 from meterd.metrology.quantities import MEAN_SQUARE, aggregate, quantify
 from meterd.metrology.resample import Spectra, spectra
 from meterd.model import (
@@ -213,6 +214,7 @@ def stream(
     """
     pending: Waveform | None = None
     lock: Lock | None = None
+    last: LastHalf | None = None
     for waveform in waveforms:
         pending = waveform if pending is None else _joined(pending, waveform)
         while len(pending.t_s):
@@ -222,11 +224,29 @@ def stream(
             cycles = window_cycles(lock.frequency_hz)
             if left_s < ((cycles + 0.5) / lock.frequency_hz if lock.mains else SEARCH_S):
                 break
-            results, lock = _step(pending, lock, nominal_hz, mains_min_v)
+            results, following = _step(pending, lock, nominal_hz, mains_min_v)
+            results, last = _with_half_cycles(results, pending, lock, last)
             yield from results
-            pending, lock = _trimmed(pending, lock)
+            pending, lock = _trimmed(pending, following)
     if pending is not None and lock is not None:
-        yield from _tail(pending, lock, nominal_hz, mains_min_v)
+        yield from _tail(pending, lock, last, nominal_hz, mains_min_v)
+
+
+def _with_half_cycles(
+    results: Results, pending: Waveform, lock: Lock, last: LastHalf | None
+) -> tuple[Results, LastHalf | None]:
+    """Each result with the values of Urms(1/2) that end in it, time that was missed included."""
+    found: Results = []
+    begin_s = lock.start_s
+    for result in results:
+        frequency_hz = result.frequency_hz if isinstance(result, Quantities) else None
+        span_s = (begin_s, begin_s + result.duration_s)
+        halves, last = half_cycles(
+            pending, span_s, frequency_hz, last, nominal_hz=lock.frequency_hz
+        )
+        found.append(replace(result, half_cycles=halves))
+        begin_s += result.duration_s
+    return found, last
 
 
 def _step(
@@ -270,7 +290,11 @@ def _behind_the_hole(waveform: Waveform, start_s: float) -> float:
 
 
 def _tail(
-    pending: Waveform, lock: Lock, nominal_hz: float, mains_min_v: float
+    pending: Waveform,
+    lock: Lock,
+    last: LastHalf | None,
+    nominal_hz: float,
+    mains_min_v: float,
 ) -> Iterator[Quantities | Missed]:
     """The whole cycles left when the samples end."""
     edge_s = EDGE_SAMPLES * float(np.median(np.diff(pending.t_s))) if len(pending.t_s) > 1 else 0.0
@@ -279,7 +303,9 @@ def _tail(
         cycles = int(left_s * lock.frequency_hz)
         if cycles < CYCLES_MIN:
             return
-        results, lock = _step(pending, lock, nominal_hz, mains_min_v, cycles)
+        results, following = _step(pending, lock, nominal_hz, mains_min_v, cycles)
+        results, last = _with_half_cycles(results, pending, lock, last)
+        lock = following
         short = cycles < window_cycles(lock.frequency_hz)
         for result in results:
             if short and isinstance(result, Quantities):

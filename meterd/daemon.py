@@ -20,9 +20,11 @@ from meterd.config import Config
 from meterd.interval import Interval, Origin
 from meterd.metrology import demand, starting
 from meterd.metrology.demand import Demand
+from meterd.metrology.events import Events, detect
 from meterd.metrology.starting import NO_LOAD, Load
 from meterd.model import (
     Calibration,
+    EventRecord,
     Missed,
     Quality,
     Quantities,
@@ -39,6 +41,7 @@ SAVE_S = 10.0
 """The most energy that a power cut can cost, in seconds of it."""
 CHECKPOINT_S = 300.0
 DEMAND_SETTLED_S = 5.0
+OUTAGE_MIN_S = 2 * SAVE_S
 TIME_ERROR = 5
 STOP_S = 5.0
 
@@ -65,6 +68,7 @@ class Counted:
     load: Load = NO_LOAD
     alarmed_block_utc_s: int | None = None
     """End of the demand block whose alarm was given."""
+    open_events: Events = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +96,62 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
     )
     counted = Counted(store.load_registers(meter.store), store.load_demand(meter.store))
     kept = Kept(meter.clock_ns(), meter.clock_ns())
-    current = Interval(0, flags=Quality.RESTARTED)
+    current = Interval(0, flags=Quality.RESTARTED, events=outage(meter))
     for window in windows:
         window_utc_s = meter.utc_s() - (meter.clock_ns() - window.end_ns) / 1e9
         end_utc_s = interval.interval_end(window_utc_s, interval_s)
         if end_utc_s != current.end_utc_s:
             keep_reading(meter, current, counted)
-            flags = current.flags if current.end_utc_s == 0 else Quality.GOOD
-            current = Interval(end_utc_s, flags=flags)
+            first = current.end_utc_s == 0
+            current = replace(current, end_utc_s=end_utc_s) if first else Interval(end_utc_s)
+        counted, window, ended = watch_voltage(meter, counted, window, window_utc_s)
         counted, seen = count(meter, counted, window, window_utc_s)
-        current = interval.add(current, seen)
+        current = interval.with_events(interval.add(current, seen), ended)
         kept = keep_registers(meter, counted, kept)
         meter.show(None if isinstance(seen, Missed) else seen, counted.registers)
     # Stopped in the middle of an interval: it ends now.
     stopped_utc_s = interval.interval_end(meter.utc_s(), 1)
     current = replace(current, end_utc_s=min(current.end_utc_s, stopped_utc_s))
     keep_reading(meter, current, counted)
+
+
+def outage(meter: Meter) -> tuple[EventRecord, ...]:
+    """The time since the registers were last saved, when the meter was without power or stopped.
+
+    Only as sure as the clock is; a clock that was set back tells no outage.
+    """
+    alive_utc_s, now_utc_s = store.last_saved_utc_s(meter.store), meter.utc_s()
+    if alive_utc_s is None or now_utc_s - alive_utc_s < OUTAGE_MIN_S:
+        return ()
+    record = EventRecord("outage", float(alive_utc_s), round(now_utc_s - alive_utc_s, 1), None)
+    log.warning("nothing was measured for %.0f s", record.duration_s)
+    store.record_event(meter.store, record.kind, asdict(record), now_utc_s=int(now_utc_s))
+    return (record,)
+
+
+def watch_voltage(
+    meter: Meter, counted: Counted, window: Quantities | Missed, window_utc_s: float
+) -> tuple[Counted, Quantities | Missed, list[EventRecord]]:
+    """Find dips, swells and interruptions; flag the windows that they lie in."""
+    if window.half_cycles is None:
+        return counted, window, []
+    nominal_v = meter.config.meter.nominal_v
+    ended, still_open = detect(counted.open_events, window.half_cycles, nominal_v)
+    records = []
+    for event in ended:
+        start_utc_s = window_utc_s - (window.end_ns - event.start_ns) / 1e9
+        record = EventRecord(
+            event.kind.value,
+            round(start_utc_s, 3),
+            round(event.duration_s, 4),
+            round(event.extreme_v, 3),
+        )
+        log.warning("%s of %.3f s to %.1f V", record.kind, record.duration_s, event.extreme_v)
+        store.record_event(meter.store, record.kind, asdict(record), now_utc_s=int(window_utc_s))
+        records.append(record)
+    if (ended or still_open) and isinstance(window, Quantities):
+        window = replace(window, flags=window.flags | Quality.VOLTAGE_EVENT)
+    return replace(counted, open_events=still_open), window, records
 
 
 def count(
@@ -124,7 +168,10 @@ def count(
         counted.registers, window.power_w, window.duration_s, window.reactive_var
     )
     alarmed = watch_demand(meter, running, window, window_utc_s, counted.alarmed_block_utc_s)
-    return Counted(registers, running, load, alarmed), window
+    now = replace(
+        counted, registers=registers, demand=running, load=load, alarmed_block_utc_s=alarmed
+    )
+    return now, window
 
 
 def watch_demand(

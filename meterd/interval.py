@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.metrology.quantities import aggregate
-from meterd.model import Missed, Quality, Quantities, Reading, Registers
+from meterd.model import EventRecord, Missed, Quality, Quantities, Reading, Registers
 
 WINDOWS_PER_AGGREGATE = 15
 """150 cycles at 50 Hz, 180 at 60 Hz: the 3 s aggregation of IEC 61000-4-30."""
+
+EVENTS_MAX = 20
+"""A reading names this many events; all of them are in the meter's own record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Interval:
     aggregates: tuple[Quantities, ...] = ()
     flags: Quality = Quality.GOOD
     extremes: Extremes | None = None
+    events: tuple[EventRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ def add(interval: Interval, window: Quantities | Missed) -> Interval:
         return replace(interval, recent=recent, extremes=extremes)
     aggregates = (*interval.aggregates, aggregate([*recent]))
     return replace(interval, recent=(), aggregates=aggregates, extremes=extremes)
+
+
+def with_events(interval: Interval, ended: Iterable[EventRecord]) -> Interval:
+    """The interval with the events that ended in it."""
+    return replace(interval, events=(*interval.events, *ended))
 
 
 def _widened(known: Extremes | None, window: Quantities) -> Extremes:
@@ -130,4 +140,5 @@ def reading(
         demand_w=demand.last_w,
         demand_max_w=demand.max_w,
         demand_max_end_utc_s=demand.max_end_utc_s,
+        events=list(interval.events[:EVENTS_MAX]),
     )

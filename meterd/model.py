@@ -31,6 +31,8 @@ class Quality(IntFlag):
     """Fewer than the standard's 10 or 12 cycles were measured."""
     CLOCK_UNSET = auto()
     """The date is a guess: no time source had set the clock."""
+    VOLTAGE_EVENT = auto()
+    """A dip, swell or interruption lies in it (flagging of IEC 61000-4-30)."""
     RESTARTED = auto()
     """The first reading after the program started."""
 
@@ -72,6 +74,18 @@ class Waveform:
     quality: NDArray[np.uint16]  # (n,) bits of Quality
 
 
+@dataclass(frozen=True, slots=True)
+class HalfCycles:
+    """Values of Urms(1/2) (IEC 61000-4-30) in the order of time.
+
+    A cycle that was not wholly sampled has none.
+    """
+
+    begin_ns: NDArray[np.int64]  # (n,) monotonic instant at which the cycle begins
+    end_ns: NDArray[np.int64]  # (n,) and ends, half a cycle later than the value's before
+    urms_v: NDArray[np.float64]  # (n,)
+
+
 def _no_lines() -> NDArray[np.complex128]:
     return np.zeros(0, np.complex128)
 
@@ -107,6 +121,7 @@ class Quantities:
     """(h,) rms phasors of lines 1…h, the time counted from the rising zero crossing of the
     voltage's fundamental, whose own angle is 0."""
     current_phasor_a: NDArray[np.complex128] = field(default_factory=_no_lines)  # (h,)
+    half_cycles: HalfCycles | None = None  # that end in this window; None in an average
 
     @property
     def harmonic_voltage_v(self) -> NDArray[np.float64]:
@@ -126,6 +141,7 @@ class Missed:
     end_ns: int  # monotonic instant
     duration_s: float
     reason: str
+    half_cycles: HalfCycles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +159,16 @@ class Registers:
     export_carry_j: float = 0.0  # [0, 1)
     reactive_vars: tuple[int, int, int, int] = (0, 0, 0, 0)  # var·s of quadrants I, II, III, IV
     reactive_carry_vars: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A power-quality event or an outage as it is stored and sent."""
+
+    kind: str  # dip, swell, interruption or outage
+    start_utc_s: float
+    duration_s: float
+    extreme_v: float | None  # None: nobody measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +210,7 @@ class Reading:
     demand_w: float | None = None
     demand_max_w: float | None = None
     demand_max_end_utc_s: int | None = None
+    events: list[EventRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from meterd.errors import ConfigError
 from meterd.metrology.events import DIP, INTERRUPTION, SWELL, EventKind, Events
-from meterd.metrology.half_cycle import HalfCycles
-from meterd.model import Quantities, Waveform
+from meterd.model import HalfCycles, Quantities, Waveform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

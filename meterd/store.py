@@ -53,6 +53,7 @@ __all__ = [
     "known_hwm",
     "last_end_utc_s",
     "last_event",
+    "last_saved_utc_s",
     "last_seq",
     "load_demand",
     "load_registers",
@@ -196,6 +197,13 @@ def load_registers(store: Store) -> Registers:
     # A reading is stored with its registers, so it cannot be ahead of them; but ask.
     assert not last or (last[0] <= registers.import_j and last[1] <= registers.export_j)
     return registers
+
+
+def last_saved_utc_s(store: Store) -> int | None:
+    """When the registers were last saved: the meter was alive then; None in a new database."""
+    with told(store.path, "read"):
+        row = store.writer.connection.execute("SELECT saved_utc_s FROM register_save").fetchone()
+    return None if row is None else int(row[0])
 
 
 def load_demand(store: Store) -> Demand:

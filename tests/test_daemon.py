@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from meterd import acquire, config, daemon, store, wire
 from meterd.daemon import Meter
@@ -275,3 +276,39 @@ def test_an_idle_meter_moves_no_register_and_shows_no_current(tmp_path: Path) ->
     assert desk.registers() == Registers()
     assert [row.current_a for row in desk.readings()] == [0.0] * len(desk.readings())
     assert {row.voltage_v is not None for row in desk.readings()} == {True}
+
+
+def test_a_dip_is_stored_with_its_reading_and_its_windows_are_flagged(tmp_path: Path) -> None:
+    steady = synthetic(replace(LOAD, power_factor=1.0))
+
+    def dipping(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        volts, amps = steady(t_s)
+        # Six cycles at 60 % of 127 V, after the clock was read for timing and mains were found.
+        share = np.where((t_s >= 7.0) & (t_s < 7.1), 0.6, 1.0)
+        return volts * share, amps
+
+    desk = Desk(tmp_path, dipping)
+    desk.run(desk.blocks(16.0))
+    found = [event for row in desk.readings() for event in row.events]
+    assert [event.kind for event in found] == ["dip"]
+    (dip,) = found
+    assert dip.extreme_v == pytest.approx(0.6 * 127.0, abs=0.005 * 127.0)
+    assert dip.duration_s == pytest.approx(0.1, abs=1 / 60)
+    assert dip.start_utc_s - MIDNIGHT_UTC_S == pytest.approx(7.0, abs=1 / 60)
+    flagged = [row.seq for row in desk.readings() if "VOLTAGE_EVENT" in row.flags]
+    assert flagged == [2]
+
+
+def test_the_time_without_power_is_told_by_the_first_reading_after_it(tmp_path: Path) -> None:
+    first = Desk(tmp_path, synthetic(LOAD))
+    first.run(first.blocks(11.0))
+    again = Desk(tmp_path, synthetic(LOAD))
+    again.utc_step_s = 3600.0
+    again.run(again.blocks(6.0))
+    outages = [row.events for row in again.readings() if row.events]
+    assert len(outages) == 1
+    ((outage,),) = outages
+    assert outage.kind == "outage"
+    assert outage.extreme_v is None
+    assert outage.start_utc_s - MIDNIGHT_UTC_S == pytest.approx(12.0, abs=1.0)
+    assert outage.duration_s == pytest.approx(3600.0 - 11.0, abs=2.0)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from meterd import calc, recording
 from meterd.analyze import analyze
 from meterd.metrology.events import EventKind, Events, PowerQualityEvent, detect
-from meterd.metrology.half_cycle import HalfCycles, LastHalf, half_cycles
-from meterd.model import Missed, Waveform
+from meterd.metrology.half_cycle import LastHalf, half_cycles
+from meterd.model import HalfCycles, Missed, Waveform
 from meterd.recording import Recording
 
 FOLDER = Path(__file__).parents[2] / "shared" / "waveforms"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from meterd import wire
 from meterd.errors import NotAReadingError
-from meterd.model import Reading
+from meterd.model import EventRecord, Reading
 
 GOLDEN = (Path(__file__).parent / "wire" / "readings.ndjson").read_bytes().splitlines()
 PROTOCOL = Path(__file__).parent.parent / "docs" / "protocol.md"
@@ -54,6 +54,7 @@ HALF_LOAD = Reading(
     demand_w=412.5,
     demand_max_w=980.25,
     demand_max_end_utc_s=1763845200,
+    events=[EventRecord("dip", 1763846431.25, 0.0917, 85.94)],
 )
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from meterd.metrology.half_cycle import HalfCycles
+from meterd.model import HalfCycles
 
 DIP, DIP_END = 0.90, 0.92
 SWELL, SWELL_END = 1.10, 1.08

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meterd.model import Waveform
+from meterd.model import HalfCycles, Waveform
 
 HOLE_CYCLES = 1 / 16
 """A longer hole makes its half cycle unknown: a straight line through it would put up to 0.16 %
@@ -28,15 +28,6 @@ CREDIBLE_STEP = 0.005
 """Change of frequency from window to window that a network can make (1.5 Hz a second)."""
 JOINT_NS = 1000
 """Windows are told in seconds as binary fractions; their ends meet within this."""
-
-
-@dataclass(frozen=True, slots=True)
-class HalfCycles:
-    """Values of Urms(1/2) in the order of time; a cycle that was not wholly sampled has none."""
-
-    begin_ns: NDArray[np.int64]  # (n,) monotonic instant at which the cycle begins
-    end_ns: NDArray[np.int64]  # (n,) and ends, half a cycle later than the value's before
-    urms_v: NDArray[np.float64]  # (n,)
 
 
 @dataclass(frozen=True, slots=True)
