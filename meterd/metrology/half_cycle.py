@@ -122,8 +122,8 @@ def _mean_squares(waveform: Waveform, edges_s: NDArray[np.float64]) -> NDArray[n
     """
     if len(edges_s) < 2:
         return np.empty(0)
-    first, behind = (int(waveform.t_s.searchsorted(edge_s)) for edge_s in edges_s[[0, -1]])
-    sampled = slice(max(0, first - 1), behind + 1)
+    first, behind = waveform.t_s.searchsorted(edges_s[0]), waveform.t_s.searchsorted(edges_s[-1])
+    sampled = slice(max(0, int(first) - 1), int(behind) + 1)
     t_s, v = waveform.t_s[sampled], waveform.voltage_v[sampled]
     if len(t_s) < 2:
         return np.full(len(edges_s) - 1, np.nan)
@@ -141,7 +141,8 @@ def _mean_squares(waveform: Waveform, edges_s: NDArray[np.float64]) -> NDArray[n
     hole_s = HOLE_CYCLES * 2 * float(edges_s[1] - edges_s[0])
     reach_s = EDGE_STEPS * float(t_s[-1] - t_s[0]) / len(step_s)
     begin_s, end_s = float(t_s[0]) - reach_s, float(t_s[-1]) + reach_s
-    mean[(edges_s[:-1] < begin_s) | (edges_s[1:] > end_s)] = np.nan
+    if edges_s[0] < begin_s or edges_s[-1] > end_s:
+        mean[(edges_s[:-1] < begin_s) | (edges_s[1:] > end_s)] = np.nan
     if step_s.max() > hole_s:
         mean[_holed(t_s, step_s, edges_s, hole_s)] = np.nan
     return mean
