@@ -6,8 +6,6 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -17,7 +15,6 @@ from rich.table import Table
 from meterd import (
     __version__,
     analyze,
-    calibrate,
     condition,
     daemon,
     plot,
@@ -25,36 +22,15 @@ from meterd import (
     store,
     sync,
     wire,
-    wiring,
 )
 from meterd import config as configuration
-from meterd.calibrate import Observation
-from meterd.errors import CalibrationRefusedError, ConfigError, MeterdError
-from meterd.model import Calibration, Reading, Screen
+from meterd.cli_calibrate import calibrate_group
+from meterd.command import EXIT_CONFIG, config_option, json_option, sentences
+from meterd.model import Reading, Screen
 
-EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: systemd is told not to retry it."""
+__all__ = ["EXIT_CONFIG", "meterctl", "meterd", "meterd_sync"]
+
 LOG_FORMAT = "%(name)s: %(message)s"
-
-config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=configuration.DEFAULT_PATH,
-    show_default=True,
-    help="The meter's configuration, a TOML file.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """Let an error of ours end the command with its sentence and an exit status."""
-    try:
-        yield
-    except MeterdError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else 1)
 
 
 def _log_to_stderr() -> None:
@@ -97,7 +73,10 @@ def meterd_sync(path: Path) -> None:
 @click.group()
 @click.version_option(__version__)
 def meterctl() -> None:
-    """Look after a meter: status, readings, check, calibrate, claim, analyze."""
+    """Look after a meter: status, readings, check, calibrate, watch, claim, analyze."""
+
+
+meterctl.add_command(calibrate_group)
 
 
 @meterctl.command()
@@ -260,91 +239,3 @@ def analyze_file(
     else:
         for line in analyze.as_words(result):
             click.echo(line)
-
-
-@meterctl.group("calibrate")
-def calibrate_group() -> None:
-    """Make the meter agree with a reference instrument, one quantity at a time.
-
-    Stop meterd before and start it after: it reads the calibration when it starts, and records
-    the change.
-    """
-
-
-seconds_option = click.option(
-    "--seconds", default=5.0, show_default=True, type=click.FloatRange(1, 600)
-)
-Change = Callable[[Calibration, Observation], Calibration]
-
-
-@calibrate_group.command("voltage")
-@click.argument("true_v", type=float)
-@seconds_option
-@config_option
-def calibrate_voltage(true_v: float, seconds: float, path: Path) -> None:
-    """Set the voltage gain: TRUE_V is what the reference voltmeter shows now."""
-    _calibrate(path, seconds, lambda old, seen: calibrate.voltage(old, seen, true_v))
-
-
-@calibrate_group.command("current")
-@click.argument("true_a", type=float)
-@seconds_option
-@config_option
-def calibrate_current(true_a: float, seconds: float, path: Path) -> None:
-    """Set the current gain: TRUE_A is what the reference ammeter shows now."""
-    _calibrate(path, seconds, lambda old, seen: calibrate.current(old, seen, true_a))
-
-
-@calibrate_group.command("phase")
-@click.option("--degrees", default=0.0, show_default=True, help="The load's true angle.")
-@seconds_option
-@config_option
-def calibrate_phase(degrees: float, seconds: float, path: Path) -> None:
-    """Set the current sensor's delay, with a resistive load (a heater, a kettle) connected."""
-    _calibrate(path, seconds, lambda old, seen: calibrate.phase(old, seen, degrees))
-
-
-@calibrate_group.command("offset")
-@seconds_option
-@config_option
-def calibrate_offset(seconds: float, path: Path) -> None:
-    """Set the codes that stand for 0 V and 0 A; any load may be connected."""
-    _calibrate(path, seconds, calibrate.offset)
-
-
-def _calibrate(path: Path, seconds: float, change: Change) -> None:
-    with sentences():
-        config = configuration.load(path)
-        place = configuration.calibration_path(path)
-        old = configuration.load_calibration(place)
-        converter = wiring.open_converter(config)
-        try:
-            seen = _observe(converter, config, old, seconds)
-        finally:
-            converter.close()
-        new = change(old, seen)
-        configuration.save_calibration(place, new)
-    for name in Calibration.__dataclass_fields__:
-        before, after = getattr(old, name), getattr(new, name)
-        click.echo(f"{name:22} {before:14.9g}" + (f" -> {after:.9g}" if after != before else ""))
-    click.echo(f"written to {place}; start meterd to use it")
-
-
-def _observe(
-    converter: wiring.Converter, config: configuration.Config, old: Calibration, seconds: float
-) -> Observation:
-    steps = calibrate.observe(
-        wiring.block_reader(converter, config),
-        config,
-        old,
-        seconds,
-        mains_min_v=wiring.MAINS_MIN_SHARE * config.meter.nominal_v,
-    )
-    with click.progressbar(length=1000, label="measuring", file=sys.stderr) as bar:
-        done = 0
-        for step in steps:
-            if isinstance(step, Observation):
-                return step
-            bar.update(round(step * 1000) - done)
-            done = round(step * 1000)
-    raise CalibrationRefusedError("nothing was measured")

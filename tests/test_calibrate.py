@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from meterd import calibrate, config
-from meterd.calibrate import Observation
+from meterd.calibration.observation import Observation, Progress, observe
 from meterd.errors import CalibrationRefusedError
 from meterd.model import Calibration
 from meterd.simulate.frontend import FrontEnd
@@ -39,22 +39,24 @@ def meter(tmp_path: Path) -> config.Config:
     return config.load(tmp_path / "meterd.toml")
 
 
-def observe(
+def observed(
     meter: config.Config, socket: Socket, calibration: Calibration = NOMINAL
 ) -> Observation:
     reading = blocks(synthetic(socket), 10.0, front_end=PARTS)
-    steps = list(calibrate.observe(lambda: next(reading), meter, calibration, 3.0, mains_min_v=6.0))
-    assert all(isinstance(step, float) and 0 <= step <= 1 for step in steps[:-1])
+    steps = list(observe(lambda: next(reading), meter, calibration, 3.0, mains_min_v=6.0))
+    shares = [step.share for step in steps if isinstance(step, Progress)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
     last = steps[-1]
     assert isinstance(last, Observation)
     return last
 
 
 def test_gains_phase_and_offset_are_found_to_the_meters_accuracy(meter: config.Config) -> None:
-    found = calibrate.voltage(NOMINAL, observe(meter, HEATER), 127.0)
-    found = calibrate.current(found, observe(meter, HEATER, found), 8.0)
-    found = calibrate.phase(found, observe(meter, HEATER, found), 0.0)
-    found = calibrate.offset(found, observe(meter, HEATER, found))
+    found = calibrate.voltage(NOMINAL, observed(meter, HEATER), 127.0)
+    found = calibrate.current(found, observed(meter, HEATER, found), 8.0)
+    found = calibrate.phase(found, observed(meter, HEATER, found), 0.0)
+    found = calibrate.offset(found, observed(meter, HEATER, found))
     assert found.voltage_v_per_code == pytest.approx(NOMINAL.voltage_v_per_code / 1.03, rel=5e-4)
     assert found.current_a_per_code == pytest.approx(NOMINAL.current_a_per_code / 0.98, rel=5e-4)
     assert found.current_delay_s == pytest.approx(80e-6, abs=1e-6)
@@ -67,7 +69,7 @@ def test_gains_phase_and_offset_are_found_to_the_meters_accuracy(meter: config.C
 
 
 def test_the_delay_holds_at_50_hz_too(meter: config.Config) -> None:
-    found = calibrate.phase(NOMINAL, observe(meter, HEATER), 0.0)
+    found = calibrate.phase(NOMINAL, observed(meter, HEATER), 0.0)
     seen = measured(Socket(127.0, 8.0, 1.0, 50.0), 3.0, found, front_end=PARTS)
     assert seen.phase_deg == pytest.approx(0.0, abs=0.05)
 
@@ -85,12 +87,31 @@ def test_the_delay_holds_at_50_hz_too(meter: config.Config) -> None:
             lambda s: calibrate.phase(NOMINAL, s, 0.0),
             "direction reversed",
         ),
+        (Socket(200.0, 8.0, 1.0), lambda s: calibrate.voltage(NOMINAL, s, 200.0), "clipping"),
     ],
-    ids=["no voltage", "zero", "far", "small", "unstable", "reversed"],
+    ids=["no voltage", "zero", "far", "small", "unstable", "reversed", "clipped"],
 )
 def test_bad_conditions_are_refused_with_the_reason(
     meter: config.Config, socket: Socket, change: object, reason: str
 ) -> None:
-    seen = observe(meter, socket)
+    seen = observed(meter, socket)
     with pytest.raises(CalibrationRefusedError, match=reason):
         change(seen)  # type: ignore[operator]  # one of the lambdas above
+
+
+def test_the_noise_of_a_sample_is_that_of_the_chip_and_of_ten_bits(meter: config.Config) -> None:
+    seen = observed(meter, Socket(127.0, 0.0, 1.0))
+    # 0.5 codes rms of noise and a step of 1 code: sqrt(0.5² + 1/12) = 0.577 codes.
+    codes = (0.25 + 1 / 12) ** 0.5
+    assert seen.voltage_noise_v == pytest.approx(codes * NOMINAL.voltage_v_per_code, rel=0.03)
+    assert seen.current_noise_a == pytest.approx(codes * NOMINAL.current_a_per_code, rel=0.03)
+
+
+def test_harmonics_and_a_frequency_off_nominal_are_no_noise(meter: config.Config) -> None:
+    shares = {3: 0.05, 5: 0.03}
+    quiet = observed(meter, Socket(127.0, 8.0, 1.0))
+    seen = observed(
+        meter, Socket(127.0, 8.0, 1.0, 59.37, voltage_harmonics=shares, current_harmonics=shares)
+    )
+    assert seen.voltage_noise_v == pytest.approx(quiet.voltage_noise_v, rel=0.03)
+    assert seen.current_noise_a == pytest.approx(quiet.current_noise_a, rel=0.03)
