@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from meterd import calc, recording
+from meterd import calc, cli, recording
 from meterd.analyze import analyze
 from meterd.metrology.events import EventKind, Events, PowerQualityEvent, detect
 from meterd.metrology.half_cycle import LastHalf, half_cycles
@@ -323,6 +324,20 @@ def test_events_come_out_of_short_pieces_of_a_stream() -> None:
     lengths_s = {event.kind: event.duration_s for event in all_ended}
     assert lengths_s[EventKind.INTERRUPTION] == pytest.approx(1.2, abs=1 / 60)
     assert len(all_ended) == 2
+
+
+def test_a_program_is_told_the_events(tmp_path: Path) -> None:
+    mains = mains_with(0.5, 0.6, 9.0, hertz=60.0, rate_hz=6_000.0, seed=1).between(None, 1.5)
+    np.savez(tmp_path / "a.npz", fs=6_000.0, volts=mains.voltage_v, amps=mains.current_a)
+    arguments = ["analyze", str(tmp_path / "a.npz"), "--json", "--nominal-v", "127", "--from"]
+    said = json.loads(CliRunner().invoke(cli.meterctl, [*arguments, "0.2"]).stdout)
+    (event,) = said["events"]
+    assert event.keys() == {"kind", "start_s", "duration_s", "extreme_v", "ended"}
+    assert (event["kind"], event["ended"]) == ("dip", False)
+    assert event["start_s"] == pytest.approx(0.6, abs=1 / 60)  # of the recording, not of the part
+    assert event["duration_s"] == pytest.approx(0.9, abs=1 / 60)
+    assert event["extreme_v"] == pytest.approx(63.5, abs=0.6)
+    assert said["nominal_v"] == 127.0
 
 
 @pytest.mark.parametrize(
