@@ -10,7 +10,7 @@ of the voltage's fundamental, follows its measured frequency, and the next begin
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import pi, sqrt
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from meterd.errors import BadWindowError
 from meterd.metrology.half_cycle import LastHalf, half_cycles
+from meterd.metrology.pieces import between, from_sample, joined
 from meterd.metrology.quantities import MEAN_SQUARE, aggregate, quantify
 from meterd.metrology.resample import Spectra, spectra
 from meterd.model import (
@@ -37,6 +38,7 @@ __all__ = [
     "accumulate",
     "aggregate",
     "align",
+    "align_circuits",
     "between",
     "find_lock",
     "measure",
@@ -64,6 +66,14 @@ class Lock:
     start_s: float  # from the waveform's start
     frequency_hz: float
     mains: bool  # False: no voltage to follow, windows run at the nominal frequency
+
+
+def align_circuits(
+    block: SampleBlock, circuits: Sequence[tuple[tuple[int, int], Calibration]]
+) -> Waveform:
+    """The first circuit, which windows are locked to, with the others in its ``others``."""
+    first, *rest = (align(block, channels, calibration) for channels, calibration in circuits)
+    return replace(first, others=tuple(rest)) if rest else first
 
 
 def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibration) -> Waveform:
@@ -128,7 +138,27 @@ def measure(
     phase = cmath.phase(1j * complex(spectrum.lines[0, cycles]))
     elapsed_s = cycles / frequency_hz - phase / (2 * pi * frequency_hz)
     following = Lock(lock.start_s + elapsed_s, frequency_hz, mains=True)
-    return quantify(spectrum, cycles, frequency_hz, elapsed_s), following
+    measured = quantify(spectrum, cycles, frequency_hz, elapsed_s)
+    reference = complex(spectrum.lines[0, cycles])
+    return _with_others(measured, waveform, lock, cycles, reference), following
+
+
+def _with_others(measured: Quantities, waveform: Waveform, lock: Lock, cycles: int) -> Quantities:
+    """The window's other circuits, measured over the very same cycles."""
+    if not waveform.others:
+        return measured
+    duration_s, elapsed_s = cycles / lock.frequency_hz, measured.duration_s
+    others = tuple(
+        quantify(
+            spectra(other, lock.start_s, duration_s, cycles),
+            cycles,
+            measured.frequency_hz,
+            elapsed_s,
+            reference,
+        )
+        for other in waveform.others
+    )
+    return replace(measured, others=others)
 
 
 def _refined_frequency(spectrum: Spectra, frequency_hz: float) -> float:
@@ -216,7 +246,7 @@ def stream(
     lock: Lock | None = None
     last: LastHalf | None = None
     for waveform in waveforms:
-        pending = waveform if pending is None else _joined(pending, waveform)
+        pending = waveform if pending is None else joined(pending, waveform)
         while len(pending.t_s):
             if lock is None:
                 lock = Lock(float(pending.t_s[0]), nominal_hz, mains=False)
@@ -257,7 +287,7 @@ def _step(
     try:
         if not lock.mains:
             begin_s = lock.start_s
-            since = _from_sample(pending, int(np.searchsorted(pending.t_s, begin_s)))
+            since = from_sample(pending, int(np.searchsorted(pending.t_s, begin_s)))
             lock = find_lock(since, nominal_hz, mains_min_v=mains_min_v)
             if lock.start_s > begin_s + 1e-9:
                 results.append(_missed(pending, begin_s, lock.start_s, "finding the mains"))
@@ -313,49 +343,11 @@ def _tail(
             yield result
 
 
-def _joined(earlier: Waveform, later: Waveform) -> Waveform:
-    offset_s = (later.start_ns - earlier.start_ns) / 1e9
-    return Waveform(
-        start_ns=earlier.start_ns,
-        t_s=np.concatenate((earlier.t_s, later.t_s + offset_s)),
-        voltage_v=np.concatenate((earlier.voltage_v, later.voltage_v)),
-        current_t_s=np.concatenate((earlier.current_t_s, later.current_t_s + offset_s)),
-        current_a=np.concatenate((earlier.current_a, later.current_a)),
-        quality=np.concatenate((earlier.quality, later.quality)),
-    )
-
-
-def _from_sample(waveform: Waveform, first: int, shift_ns: int = 0) -> Waveform:
-    """The waveform from one sample on, its time counted from ``shift_ns`` later."""
-    return Waveform(
-        start_ns=waveform.start_ns + shift_ns,
-        t_s=waveform.t_s[first:] - shift_ns / 1e9,
-        voltage_v=waveform.voltage_v[first:],
-        current_t_s=waveform.current_t_s[first:] - shift_ns / 1e9,
-        current_a=waveform.current_a[first:],
-        quality=waveform.quality[first:],
-    )
-
-
-def between(waveform: Waveform, from_s: float, to_s: float) -> Waveform:
-    """The samples taken at from ≤ t ≤ to, counted on the same monotonic clock as ``start_ns``."""
-    offset_s = waveform.start_ns / 1e9
-    first, last = np.searchsorted(waveform.t_s, (from_s - offset_s, to_s - offset_s))
-    return Waveform(
-        start_ns=waveform.start_ns,
-        t_s=waveform.t_s[first:last],
-        voltage_v=waveform.voltage_v[first:last],
-        current_t_s=waveform.current_t_s[first:last],
-        current_a=waveform.current_a[first:last],
-        quality=waveform.quality[first:last],
-    )
-
-
 def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
     """Forget what the next window does not need; count time from what is left."""
     first = max(0, int(np.searchsorted(waveform.t_s, lock.start_s)) - 4)
     shift_ns = round(lock.start_s * 1e9)
-    kept = _from_sample(waveform, first, shift_ns)
+    kept = from_sample(waveform, first, shift_ns)
     return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)
 
 

@@ -72,6 +72,8 @@ class Waveform:
     current_t_s: NDArray[np.float64]  # (n,) instants of the current samples, sensor's delay off
     current_a: NDArray[np.float64]  # (n,)
     quality: NDArray[np.uint16]  # (n,) bits of Quality
+    others: tuple[Waveform, ...] = ()
+    """Further circuits of the same rows, sampled in the same turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Quantities:
     voltage's fundamental, whose own angle is 0."""
     current_phasor_a: NDArray[np.complex128] = field(default_factory=_no_lines)  # (h,)
     half_cycles: HalfCycles | None = None  # that end in this window; None in an average
+    others: tuple[Quantities, ...] = ()
+    """Further circuits over the same cycles, in their order."""
 
     @property
     def harmonic_voltage_v(self) -> NDArray[np.float64]:

@@ -25,11 +25,16 @@ _Line = TypeVar("_Line", np.float64, np.complex128)
 
 
 def quantify(
-    spectrum: Spectra, cycles: int, frequency_hz: float | None, duration_s: float
+    spectrum: Spectra,
+    cycles: int,
+    frequency_hz: float | None,
+    duration_s: float,
+    reference: complex | None = None,
 ) -> Quantities:
     """All quantities of one window from its spectra; ``frequency_hz`` is None without mains.
 
-    ``duration_s`` is the time to the next window.
+    ``duration_s`` is the time to the next window. Angles are counted from the fundamental of
+    ``reference``, by default this circuit's own voltage.
 
     The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
     estimated between the harmonics and taken out of the former.
@@ -41,7 +46,10 @@ def quantify(
     voltage_v, current_a = (sqrt(max(0.0, float(mean_square))) for mean_square in total)
     harmonic = square[:, cycles : HARMONICS_MAX * cycles + 1 : cycles] - noise[:, np.newaxis]
     power_w = MEAN_SQUARE * float(np.vdot(lines[1, 1:band], lines[0, 1:band]).real)
-    phasors = _from_the_crossing(lines[:, cycles : HARMONICS_MAX * cycles + 1 : cycles])
+    if reference is None:
+        reference = complex(lines[0, cycles])
+    harmonics = lines[:, cycles : HARMONICS_MAX * cycles + 1 : cycles]
+    phasors = _from_the_crossing(harmonics, reference)
     harmonic_va = phasors[0] * phasors[1].conj()
     fundamental = complex(harmonic_va[0])
     apparent_va = voltage_v * current_a
@@ -74,10 +82,9 @@ def quantify(
     )
 
 
-def _from_the_crossing(lines: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Rms phasors with the time counted from the rising zero crossing of the voltage."""
-    first = complex(lines[0, 0])
-    turn = first.conjugate() / abs(first) if first else 1.0
+def _from_the_crossing(lines: NDArray[np.complex128], reference: complex) -> NDArray[np.complex128]:
+    """Rms phasors with the time counted from the rising zero crossing of the reference."""
+    turn = reference.conjugate() / abs(reference) if reference else 1.0
     # A peak amplitude is √2 of the rms; line h turns h times as far as the first.
     return np.asarray(sqrt(MEAN_SQUARE) * lines * turn ** _orders(lines.shape[1]), np.complex128)
 
@@ -159,6 +166,9 @@ def aggregate(windows: list[Quantities]) -> Quantities:
         harmonic_va=harmonic_va,
         voltage_phasor_v=_mean_lines(whole, [window.voltage_phasor_v for window in whole]),
         current_phasor_a=_mean_lines(whole, [window.current_phasor_a for window in whole]),
+        others=tuple(
+            aggregate(list(same)) for same in zip(*(w.others for w in windows), strict=True)
+        ),
     )
 
 
