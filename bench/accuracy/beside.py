@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench import peers
 from bench.accuracy import signals
+from bench.accuracy.energy import as_counted
 from bench.accuracy.sampling import CALIBRATION, CHANNELS, RATE_HZ, direct, waveforms, windows
 from bench.accuracy.signals import Signal
 from bench.peers import Shown
@@ -41,9 +42,10 @@ def ours(blocks: Sequence[SampleBlock]) -> list[Quantities]:
 
 
 def as_shown(found: Sequence[Quantities]) -> list[Shown]:
-    """The meter's windows in the peers' words."""
+    """What the meter shows for its windows, in the peers' words."""
     return [
-        Shown(w.power_w, w.current_a, w.reactive_var, w.phase_deg, w.thd_current_pct) for w in found
+        Shown(w.power_w, w.current_a, w.reactive_var, w.phase_deg, w.thd_current_pct)
+        for w in as_counted(found)
     ]
 
 

@@ -11,7 +11,7 @@ from bench.accuracy.beside import OURS
 from bench.accuracy.load_points import CURRENTS_A, LoadPoint
 from bench.accuracy.standards import CLASSES
 
-INK = "#6e7781"
+INK = "#818b98"
 """Grey that can be read on white and on black alike; the ground stays transparent."""
 COLOURS = {
     OURS: "#1f883d",
@@ -20,11 +20,15 @@ COLOURS = {
     "EmonLib's method": "#0969da",
     "FFT peak bin": "#cf222e",
 }
+WIDTHS = {OURS: 2.2, "pqopen-lib": 6.0, "rpi-power-monitor's method": 3.0}
+"""Methods with the same error lie over each other: the lower ones are wider."""
 LIMIT_STYLE = ("--", ":")
 INCHES = (7.2, 4.0)
 LINEAR_PCT = 0.1
 """Below this the scale of errors is linear, above it logarithmic."""
 RANGE_PCT = 10.0
+UNLABELLED_A = (0.25, 30.0)
+"""Too near to their neighbours."""
 
 
 def draw(points: Sequence[LoadPoint], folder: Path) -> list[Path]:
@@ -54,16 +58,25 @@ def _draw_one(group: Sequence[LoadPoint], folder: Path) -> Path:
                 [point.method_pct[name] for point in group],
                 color=COLOURS[name],
                 label=name,
-                marker="o",
-                markersize=4,
-                linewidth=2.2 if name == OURS else 1.2,
-                zorder=3 if name == OURS else 2,
+                linewidth=WIDTHS.get(name, 1.2),
+                zorder=4 if name == OURS else 2,
             )
+        axes.errorbar(
+            currents,
+            [point.power_pct.mean for point in group],
+            yerr=[2 * point.power_pct.standard_error for point in group],
+            fmt="o",
+            color=COLOURS[OURS],
+            markersize=4,
+            capsize=3,
+            zorder=4,
+        )
         _limits(axes, first.power_factor)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=LINEAR_PCT)
         axes.set_ylim(-RANGE_PCT, RANGE_PCT)
-        axes.set_xticks(CURRENTS_A, [f"{amperes:g}" for amperes in CURRENTS_A])
+        labelled = [amperes for amperes in CURRENTS_A if amperes not in UNLABELLED_A]
+        axes.set_xticks(labelled, [f"{amperes:g}" for amperes in labelled])
         axes.minorticks_off()
         ticks = (-10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10)
         axes.set_yticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meterd import acquire, calc
 from meterd.analyze import nominal_calibration
-from meterd.model import ADC_CODES, Missed, Quality, Quantities, SampleBlock, Waveform
+from meterd.model import ADC_CODES, Quality, Quantities, SampleBlock, Waveform
 from meterd.simulate.adc import SimulatedAdc, SimulatedClock
 from meterd.simulate.frontend import FrontEnd, Wiring
 from meterd.simulate.mains import Mains
@@ -108,7 +108,7 @@ def waveforms(blocks: Iterable[SampleBlock]) -> Iterator[Waveform]:
 def windows(waves: Iterable[Waveform], nominal_hz: float = 60.0) -> Iterator[Quantities]:
     """The meter's whole windows of 10 or 12 cycles."""
     for found in calc.stream(waves, nominal_hz, mains_min_v=MAINS_MIN_V):
-        if not isinstance(found, Missed) and not found.flags & Quality.SHORT:
+        if isinstance(found, Quantities) and not found.flags & Quality.SHORT:
             yield found
 
 
