@@ -143,7 +143,9 @@ def measure(
     return _with_others(measured, waveform, lock, cycles, reference), following
 
 
-def _with_others(measured: Quantities, waveform: Waveform, lock: Lock, cycles: int) -> Quantities:
+def _with_others(
+    measured: Quantities, waveform: Waveform, lock: Lock, cycles: int, reference: complex
+) -> Quantities:
     """The window's other circuits, measured over the very same cycles."""
     if not waveform.others:
         return measured
