@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import cos, radians, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench import peers
 from bench.accuracy import (
+    beside,
+    dips,
     energy,
     exact,
     influence,
     load_points,
     physics,
+    plots,
     sampling,
     signals,
     standards,
@@ -25,6 +30,7 @@ from bench.accuracy import (
 from bench.accuracy.errors import errors
 from bench.accuracy.rows import Table
 from meterd import calc
+from meterd.metrology.events import EventKind
 from meterd.model import Registers
 
 SEED = 1459
@@ -100,6 +106,21 @@ def test_a_day_of_import_and_export_ends_at_its_exact_integrals() -> None:
 
 def test_no_load_moves_no_register_and_twenty_milliamperes_do() -> None:
     assert missed(energy.no_load(60.0, rng(), minutes=4)) == []
+
+
+@pytest.mark.parametrize("hertz", [50.0, 60.0])
+@pytest.mark.parametrize(
+    ("kind", "share"), [(EventKind.DIP, 0.85), (EventKind.DIP, 0.4), (EventKind.SWELL, 1.2)]
+)
+def test_dips_and_swells_have_their_magnitude_and_duration(
+    kind: EventKind, share: float, hertz: float
+) -> None:
+    source = rng()
+    for _ in range(4):
+        found = dips.trial(kind, share, hertz, source)
+        assert found is not None
+        assert abs(found.magnitude_pct) < 0.5
+        assert abs(found.duration_cycles) < 1.0
 
 
 def test_a_wrong_gain_does_not_go_unseen() -> None:
@@ -207,3 +228,34 @@ def test_a_square_wave_to_the_fortieth_line_has_the_odd_lines_distortion() -> No
     odd = sum(1 / order**2 for order in range(3, 41, 2))
     expected_pct = 100 * sqrt(odd)
     assert signals.thd_of_forty_pct(signals.square_shape) == pytest.approx(expected_pct, rel=1e-6)
+
+
+def test_what_is_not_told_of_the_skew_is_wrong_by_its_angle() -> None:
+    # Half an interval of 100 µs is 1.08° at 60 Hz: cos(60° − 1.08°) / cos 60° is 1.0325.
+    signal = signals.circuit(10.0, 0.5)
+    volts, amps = beside.as_arrays(list(sampling.direct(signal.mains, 10.0, rng())))
+    for method in (peers.rpi_power_monitor, peers.fft_peak_bin):
+        shown = method(volts, amps, sampling.RATE_HZ)
+        assert beside.power_error_pct(shown, signal) == pytest.approx(3.25, abs=0.03)
+
+
+def test_emonlib_shifts_the_voltage_by_phasecal() -> None:
+    # PHASECAL 1.7 puts the voltage 0.7 intervals later; the current is half of one later.
+    pytest.importorskip("scipy", reason="the extra accuracy is not installed")
+    signal = signals.circuit(10.0, 0.5)
+    volts, amps = beside.as_arrays(list(sampling.direct(signal.mains, 20.0, rng())))
+    shown = peers.settled(peers.emonlib, volts, amps, sampling.RATE_HZ)
+    late = 360 * 60.0 * 0.2 / sampling.RATE_HZ  # degrees
+    expected_pct = 100 * (cos(radians(60.0 + late)) / 0.5 - 1)
+    assert beside.power_error_pct(shown, signal) == pytest.approx(expected_pct, abs=0.15)
+
+
+def test_the_pictures_have_the_limits_of_both_classes(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra accuracy is not installed")
+    point = load_points.measured(10.0, 0.5, 2.0, rng(), with_peers=False)
+    beside_another = replace(point, method_pct=point.method_pct | {"EmonLib's method": -1.4})
+    (path,) = plots.draw([beside_another, replace(beside_another, current_a=20.0)], tmp_path)
+    drawn = path.read_text()
+    assert path.name == "accuracy-pf050-lagging.svg"
+    assert "limit of class 1" in drawn
+    assert "limit of class 0.5S" in drawn

@@ -17,6 +17,7 @@ import numpy as np
 from bench.accuracy import (
     beside,
     comparison,
+    dips,
     energy,
     exact,
     influence,
@@ -43,9 +44,10 @@ class Effort:
     peers_s: float = 60.0
     day_s: float = 7200.0
     no_load_s: float = 1800.0
+    event_trials: int = 20
 
 
-QUICK = Effort(20.0, 12.0, 100.0, 10.0, 2.0, 10.0, 720.0, 120.0)
+QUICK = Effort(20.0, 12.0, 100.0, 10.0, 2.0, 10.0, 720.0, 120.0, 4)
 FULL = Effort(day_s=energy.DAY_S, no_load_s=energy.DAY_S)
 
 
@@ -76,6 +78,8 @@ def measure(effort: Effort, progress: Progress) -> report.Results:
     tables.append(influence.table(effort.condition_s, next(streams)))
     tables.append(influence.front_end(effort.condition_s, next(streams)))
     progress.say("influence quantities")
+    tables.append(dips.table(effort.event_trials, next(streams)))
+    progress.say("dips, swells and interruptions")
     begun_s = time.monotonic()
     tables.append(energy.day_table(effort.day_s, next(streams)))
     day_took_s = time.monotonic() - begun_s
