@@ -25,6 +25,7 @@ from meterd import (
 )
 from meterd import config as configuration
 from meterd.cli_calibrate import calibrate_group
+from meterd.cli_watch import watch_command
 from meterd.command import EXIT_CONFIG, config_option, json_option, sentences
 from meterd.model import Reading, Screen
 
@@ -77,6 +78,7 @@ def meterctl() -> None:
 
 
 meterctl.add_command(calibrate_group)
+meterctl.add_command(watch_command)
 
 
 @meterctl.command()
