@@ -8,31 +8,41 @@ table, the key, the value and what is allowed.
 
 from __future__ import annotations
 
-import math
-import os
 import re
-import tomllib
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
+from meterd.calibration_file import (
+    NoiseFloor,
+    load_calibration,
+    load_noise_floor,
+    save_calibration,
+)
 from meterd.errors import ConfigError
-from meterd.model import ADC_CODES, Calibration
+from meterd.toml_tables import allowed, convert, read, refusal
+
+__all__ = [
+    "Config",
+    "NoiseFloor",
+    "calibration_path",
+    "load",
+    "load_calibration",
+    "load_noise_floor",
+    "save_calibration",
+]
 
 DEFAULT_PATH = Path("/etc/meterd/meterd.toml")
 CALIBRATION_NAME = "calibration.toml"
 CREDENTIAL_NAME = "credential"
 DAY_S = 86_400
 MCP3008_CHANNELS = 8
-NOISE_MAX = 500.0
 PCF8574_ADDRESSES = frozenset([*range(0x20, 0x28), *range(0x38, 0x40)])
 """PCF8574 and PCF8574A answer at these (datasheet, table 4), whatever the three jumpers say."""
 
-_T = TypeVar("_T")
 Channel = Annotated[int, Meta(ge=0, le=MCP3008_CHANNELS - 1, description="0 to 7")]
 
 
@@ -97,7 +107,7 @@ class Circuit(Struct, frozen=True, forbid_unknown_fields=True):
     current_channel: Channel
     role: Annotated[
         Literal["grid", "solar", "load", "leg2"],
-        Meta(description='"grid" (also named, not yet measured: "solar", "load", "leg2")'),
+        Meta(description='"grid", "leg2", "solar" or "load"'),
     ] = "grid"
 
 
@@ -152,6 +162,15 @@ class Simulation(Struct, frozen=True, forbid_unknown_fields=True):
     waveform: Annotated[
         Path | None, Meta(description='the path of a recording, or "" for mains')
     ] = None
+    leg2: Annotated[str, Meta(max_length=1000, description="words such as angle=180 pf=1")] = (
+        "voltage=127 current=2 pf=1 angle=180"
+    )
+    solar: Annotated[str, Meta(max_length=1000, description="words such as current=5")] = (
+        "voltage=127 current=5 pf=1"
+    )
+    load: Annotated[str, Meta(max_length=1000, description="words such as current=5")] = (
+        "voltage=127 current=5 pf=1"
+    )
     noise_codes: Annotated[float, Meta(ge=0, le=100, description="0 to 100 codes rms")] = 0.5
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1, description="0 to 4294967295")] = 1
 
@@ -173,55 +192,25 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     simulation: Simulation | None = None
 
     @property
+    def in_order(self) -> tuple[Circuit, ...]:
+        """All circuits, the grid first: windows are locked to its voltage."""
+        return tuple(sorted(self.circuits, key=lambda circuit: circuit.role != "grid"))
+
+    @property
+    def further_roles(self) -> tuple[str, ...]:
+        """The roles of the circuits after the grid, in their order."""
+        return tuple(circuit.role for circuit in self.in_order[1:])
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The channels to convert, in turn, each once."""
+        pairs = ((c.voltage_channel, c.current_channel) for c in self.in_order)
+        return tuple(dict.fromkeys(channel for pair in pairs for channel in pair))
+
+    @property
     def grid(self) -> Circuit:
         """The circuit that is billed."""
         return next(circuit for circuit in self.circuits if circuit.role == "grid")
-
-
-Gain = Annotated[
-    float, Meta(ge=-1000, le=1000, description="-1000 to 1000, not 0; negative: wired in reverse")
-]
-ZeroCode = Annotated[float, Meta(ge=0, le=ADC_CODES - 1, description="0 to 1023 codes")]
-
-
-class GridCalibration(Struct, frozen=True, forbid_unknown_fields=True):
-    """[grid] of calibration.toml; the defaults are the front end's nominal values.
-
-    250 V of mains peak reach half of the ADC's range; the ACS758 gives 40 mV/A and its 0 to 5 V
-    are divided down to 0 to vref.
-    """
-
-    voltage_v_per_code: Gain = 500 / ADC_CODES
-    voltage_zero_code: ZeroCode = ADC_CODES / 2
-    current_a_per_code: Gain = 5 / ADC_CODES / 0.04
-    current_zero_code: ZeroCode = ADC_CODES / 2
-    current_delay_s: Annotated[
-        float, Meta(ge=-0.005, le=0.005, description="-0.005 to 0.005 seconds")
-    ] = 0.0
-    voltage_noise_v: Annotated[
-        float | None, Meta(description="0 to 500 volts rms of one sample, at no load")
-    ] = None
-    current_noise_a: Annotated[
-        float | None, Meta(description="0 to 500 amperes rms of one sample, at no load")
-    ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class NoiseFloor:
-    """The rms noise of one sample of each channel at no load, quantisation included.
-
-    DC and the harmonics 1…40 are taken out, all else up to half the sampling rate is in it; None
-    where it was never measured.
-    """
-
-    voltage_noise_v: float | None = None
-    current_noise_a: float | None = None
-
-
-class CalibrationFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of calibration.toml."""
-
-    grid: GridCalibration = GridCalibration()
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:
@@ -235,7 +224,7 @@ def load(path: Path = DEFAULT_PATH) -> Config:
             f"there is no configuration at {path}: write one (at least [meter] serial and one "
             "[[circuit]]), or name another file"
         )
-    config = _convert(_read(path), Config, path)
+    config = convert(read(path), Config, path)
     _check_meter(config, path)
     _check_circuits(config.circuits, path)
     _check_server(config.sync.server, path)
@@ -252,86 +241,6 @@ def load(path: Path = DEFAULT_PATH) -> Config:
 def calibration_path(path: Path) -> Path:
     """Where the calibration that belongs to the configuration ``path`` is."""
     return path.absolute().parent / CALIBRATION_NAME
-
-
-def load_calibration(path: Path) -> Calibration:
-    """The grid circuit's calibration in ``path``; what is not written there is nominal.
-
-    A file that does not exist is a meter that was never calibrated: all values are nominal.
-
-    Raises:
-        ConfigError: the file cannot be read or a value cannot be.
-    """
-    written = msgspec.structs.asdict(_grid(_read(path) if path.exists() else {}, path))
-    return Calibration(**{name: written[name] for name in Calibration.__dataclass_fields__})
-
-
-def load_noise_floor(path: Path) -> NoiseFloor:
-    """The noise floor that was measured at calibration.
-
-    Raises:
-        ConfigError: the file cannot be read or a value cannot be.
-    """
-    grid = _grid(_read(path) if path.exists() else {}, path)
-    return NoiseFloor(grid.voltage_noise_v, grid.current_noise_a)
-
-
-def save_calibration(
-    path: Path, calibration: Calibration, noise: NoiseFloor = NoiseFloor()
-) -> None:
-    """Replace ``path`` by ``calibration``: after a power cut it holds the old or the new, whole.
-
-    Written by hand: seven numbers need no library. ``repr`` gives the shortest digits that read
-    back as the same number, and TOML takes them as they are.
-
-    Raises:
-        ConfigError: a value could not be read back, or the disk refused; the old file stays.
-    """
-    known = {**asdict(calibration), **asdict(noise)}
-    grid = {name: float(number) for name, number in known.items() if number is not None}
-    _grid({"grid": grid}, path)
-    lines = [f"{name} = {number!r}\n" for name, number in grid.items()]
-    try:
-        _replace(path, "".join(["# Written at calibration.\n[grid]\n", *lines]).encode())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}; the calibration there is unchanged"
-        ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside, flush, rename, flush the folder: the rename must reach the disk too."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _grid(tables: dict[str, Any], path: Path) -> GridCalibration:
-    grid = _convert(tables, CalibrationFile, path).grid
-    for key in ("voltage_v_per_code", "current_a_per_code"):
-        if getattr(grid, key) == 0:
-            raise _refusal(path, "[grid]", key, 0.0, _allowed(GridCalibration, key))
-    for key in ("voltage_noise_v", "current_noise_a"):
-        if not 0.0 <= (getattr(grid, key) or 0.0) <= NOISE_MAX:
-            raise _refusal(path, "[grid]", key, getattr(grid, key), _allowed(GridCalibration, key))
-    return grid
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def _simulation(config: Config, path: Path, folder: Path) -> Simulation | None:
@@ -352,30 +261,41 @@ def _check_meter(config: Config, path: Path) -> None:
     """What a range cannot say of one number."""
     interval_s, address = config.meter.interval_s, config.display.address
     if DAY_S % interval_s:
-        raise _refusal(path, "[meter]", "interval_s", interval_s, _allowed(Meter, "interval_s"))
+        raise refusal(path, "[meter]", "interval_s", interval_s, allowed(Meter, "interval_s"))
     if 60 % config.demand.block_min:
         found = config.demand.block_min
-        raise _refusal(path, "[demand]", "block_min", found, _allowed(DemandBlocks, "block_min"))
+        raise refusal(path, "[demand]", "block_min", found, allowed(DemandBlocks, "block_min"))
     if address not in PCF8574_ADDRESSES:
-        raise _refusal(path, "[display]", "address", address, _allowed(Display, "address"))
+        raise refusal(path, "[display]", "address", address, allowed(Display, "address"))
 
 
 def _check_circuits(circuits: tuple[Circuit, ...], path: Path) -> None:
-    for circuit in circuits:
-        if circuit.role != "grid":
-            raise ConfigError(
-                f'{path}: [[circuit]] role = "{circuit.role}": this version measures the grid '
-                "circuit alone; take this table out"
-            )
-    if len(circuits) != 1:
+    """One grid, no role twice, and no current channel that is another signal's too.
+
+    A voltage channel may serve several circuits, but the second leg has a voltage of its own.
+    """
+    roles = [circuit.role for circuit in circuits]
+    if roles.count("grid") != 1:
         raise ConfigError(
-            f'{path}: {len(circuits)} [[circuit]] tables have role = "grid", and there must be '
-            "exactly one"
+            f'{path}: {roles.count("grid")} [[circuit]] tables have role = "grid", and there must '
+            "be exactly one"
         )
-    if circuits[0].voltage_channel == circuits[0].current_channel:
+    twice = next((role for role in roles if roles.count(role) > 1), None)
+    if twice is not None:
+        raise ConfigError(f'{path}: two [[circuit]] tables have role = "{twice}"')
+    currents = [circuit.current_channel for circuit in circuits]
+    voltages = {circuit.voltage_channel for circuit in circuits}
+    for channel in currents:
+        if channel in voltages or currents.count(channel) > 1:
+            raise ConfigError(
+                f"{path}: [[circuit]] current_channel = {channel} is another signal's channel "
+                "too: every current needs a channel of its own"
+            )
+    legs = [circuit.voltage_channel for circuit in circuits if circuit.role in ("grid", "leg2")]
+    if len(set(legs)) != len(legs):
         raise ConfigError(
-            f"{path}: [[circuit]] voltage_channel and current_channel are both "
-            f"{circuits[0].voltage_channel}: every signal needs a channel of its own"
+            f'{path}: [[circuit]] role = "leg2" has the voltage channel of the grid; the second '
+            "leg's voltage is another one"
         )
 
 
@@ -395,70 +315,4 @@ def _check_server(server: str, path: Path) -> None:
         fine = False
     if not fine:
         shown = "…@" + server.rpartition("@")[2] if "@" in server else server  # no password in logs
-        raise _refusal(path, "[sync]", "server", shown, _allowed(Sync, "server"))
-
-
-def _convert(tables: dict[str, Any], into: type[_T], path: Path) -> _T:
-    """``tables`` as ``into``; msgspec's refusal becomes a sentence with the value and the range."""
-    _refuse_non_finite(tables, path)
-    try:
-        return msgspec.convert(tables, into, strict=True, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_sentence(str(error), tables, into)}") from error
-
-
-def _path(kind: type, found: object) -> Path:
-    assert kind is Path
-    if not isinstance(found, str):
-        raise TypeError("a path is a string")
-    return Path(found)
-
-
-def _refuse_non_finite(tables: dict[str, Any], path: Path) -> None:
-    """TOML knows nan and inf, and a comparison with nan never tells."""
-    for name, table in tables.items():
-        for key, found in table.items() if isinstance(table, dict) else ():
-            if isinstance(found, float) and not math.isfinite(found):
-                raise _refusal(path, f"[{name}]", key, found, "a finite number")
-
-
-def _sentence(refusal: str, tables: dict[str, Any], into: type) -> str:
-    """msgspec says what it expected and where (``$.meter.interval_s``), but not what it found."""
-    reason, _, place = refusal.partition(" - at `")
-    steps = re.findall(r"[A-Za-z_]\w*|\d+", place)
-    names = [step for step in steps if not step.isdigit()]
-    table = f"[{names[0]}]" if names else "the top of the file"
-    table = f"[{table}]" if steps[1:2] and steps[1].isdigit() else table
-    owner = _struct_of(into, names[0]) if names else into
-    if len(names) < 2:
-        keys = ", ".join(field.encode_name for field in msgspec.structs.fields(owner))
-        return f"{table}: {reason}; its keys are {keys}"
-    found: Any = tables
-    for step in steps:
-        found = found[int(step) if step.isdigit() else step]
-    return f"{table} {names[1]} = {found!r}: must be {_allowed(owner, names[1]) or reason}"
-
-
-def _struct_of(owner: type, key: str) -> type:
-    """The struct under ``key`` of ``owner``, or ``owner`` where there is none."""
-    hint = _hint(owner, key)
-    while hint is not None and not (isinstance(hint, type) and issubclass(hint, Struct)):
-        inner = [part for part in get_args(hint) if part not in (type(None), Ellipsis)]
-        hint = inner[0] if inner else None
-    return owner if hint is None else hint
-
-
-def _allowed(owner: type, key: str) -> str:
-    """What the declaration of ``key`` says is allowed."""
-    notes = (note for note in get_args(_hint(owner, key)) if isinstance(note, Meta))
-    return next((note.description for note in notes if note.description), "")
-
-
-def _hint(owner: type, key: str) -> Any:
-    hints = get_type_hints(owner, include_extras=True)
-    names = {field.encode_name: field.name for field in msgspec.structs.fields(owner)}
-    return hints.get(names.get(key, key))
-
-
-def _refusal(path: Path, table: str, key: str, found: object, allowed: str) -> ConfigError:
-    return ConfigError(f"{path}: {table} {key} = {found!r}: must be {allowed}")
+        raise refusal(path, "[sync]", "server", shown, allowed(Sync, "server"))

@@ -19,6 +19,7 @@ from meterd.acquire import Acquisition
 from meterd.config import Config
 from meterd.interval import Interval, Origin
 from meterd.metrology import demand, starting
+from meterd.metrology.circuits import billed
 from meterd.metrology.demand import Demand
 from meterd.metrology.events import Events, detect
 from meterd.metrology.starting import NO_LOAD, Load
@@ -51,7 +52,8 @@ class Meter:
     """What ``run`` needs of the world around it."""
 
     config: Config
-    calibration: Calibration
+    calibrations: tuple[Calibration, ...]
+    """Of the circuits in their order, the grid first."""
     store: Store
     clock_ns: Callable[[], int]
     utc_s: Callable[[], float]
@@ -86,9 +88,12 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
         HardwareError: the ADC stopped answering.
         StoreError: the disk refused a reading.
     """
-    grid, interval_s = meter.config.grid, meter.config.meter.interval_s
-    channels = (grid.voltage_channel, grid.current_channel)
-    waveforms = (calc.align(block, channels, meter.calibration) for block in blocks)
+    interval_s = meter.config.meter.interval_s
+    circuits = [
+        ((circuit.voltage_channel, circuit.current_channel), calibration)
+        for circuit, calibration in zip(meter.config.in_order, meter.calibrations, strict=True)
+    ]
+    waveforms = (calc.align_circuits(block, circuits) for block in blocks)
     windows = calc.stream(
         waveforms,
         meter.config.meter.nominal_hz,
@@ -161,7 +166,7 @@ def count(
     if isinstance(window, Missed):
         log.warning("%.3f s were not measured: %s", window.duration_s, window.reason)
         return counted, window
-    load, window = starting.step(counted.load, window)
+    load, window = starting.step(counted.load, billed(window, meter.config.further_roles))
     block_s = 60 * meter.config.demand.block_min
     running = demand.step(counted.demand, window.power_w, window.duration_s, window_utc_s, block_s)
     registers = calc.accumulate(
@@ -207,7 +212,12 @@ def keep_reading(meter: Meter, ended: Interval, counted: Counted) -> None:
         clock=meter.clock_state(),
     )
     reading = interval.reading(
-        ended, counted.registers, origin, meter.config.meter.interval_s, counted.demand
+        ended,
+        counted.registers,
+        origin,
+        meter.config.meter.interval_s,
+        counted.demand,
+        meter.config.further_roles,
     )
     store.append(meter.store, wire.encode(reading), reading, counted.registers, counted.demand)
 
@@ -235,7 +245,10 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
         ConfigError, HardwareError, StoreError: with a sentence for whoever starts it.
     """
     chosen = config.load(configuration)
-    calibration = config.load_calibration(config.calibration_path(configuration))
+    place = config.calibration_path(configuration)
+    calibrations = tuple(
+        config.load_calibration(place, circuit.role) for circuit in chosen.in_order
+    )
     converter = wiring.open_converter(chosen)
     chosen.meter.state_dir.mkdir(parents=True, exist_ok=True)
     record = store.open_store(chosen.meter.readings_path, now_utc_s=int(converter.utc_s()))
@@ -250,14 +263,14 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
     )
     display = panel.start(stop_display, on_screen)
     try:
-        record_boot(record, chosen, calibration, int(converter.utc_s()))
+        record_boot(record, chosen, calibrations, int(converter.utc_s()))
         acquisition = Acquisition(wiring.block_reader(converter, chosen))
         _stop_on_signals(acquisition)
         acquisition.start()
         log.info("meter %s measures; stream %s", chosen.meter.serial, record.stream)
         meter = Meter(
             config=chosen,
-            calibration=calibration,
+            calibrations=calibrations,
             store=record,
             clock_ns=converter.clock_ns,
             utc_s=converter.utc_s,
@@ -282,15 +295,16 @@ def _stop_on_signals(acquisition: Acquisition) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def record_boot(record: Store, chosen: Config, calibration: Calibration, now_utc_s: int) -> None:
+def record_boot(
+    record: Store, chosen: Config, calibrations: tuple[Calibration, ...], now_utc_s: int
+) -> None:
     """Write into the record which program starts, and what changed in its calibration."""
-    store.record_event(
-        record,
-        "boot",
-        {"version": __version__, "serial": chosen.meter.serial},
-        now_utc_s=now_utc_s,
-    )
-    new = asdict(calibration)
+    detail = {"version": __version__, "serial": chosen.meter.serial}
+    store.record_event(record, "boot", detail, now_utc_s=now_utc_s)
+    new = {
+        circuit.role: asdict(calibration)
+        for circuit, calibration in zip(chosen.in_order, calibrations, strict=True)
+    }
     last = store.last_event(record, "calibration")
     old = last["new"] if last else None
     if old != new:

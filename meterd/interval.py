@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from meterd.metrology.circuits import house_w
 from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.metrology.quantities import aggregate
-from meterd.model import EventRecord, Missed, Quality, Quantities, Reading, Registers
+from meterd.model import (
+    CircuitRecord,
+    EventRecord,
+    Missed,
+    Quality,
+    Quantities,
+    Reading,
+    Registers,
+)
 
 WINDOWS_PER_AGGREGATE = 15
 """150 cycles at 50 Hz, 180 at 60 Hz: the 3 s aggregation of IEC 61000-4-30."""
@@ -90,12 +99,32 @@ def is_empty(interval: Interval) -> bool:
     return not (interval.recent or interval.aggregates or interval.flags)
 
 
+def _circuits(measured: Quantities, roles: Sequence[str]) -> list[CircuitRecord]:
+    records = [
+        CircuitRecord(
+            role,
+            round(other.voltage_v, 3),
+            round(other.current_a, 4),
+            round(other.power_w, 2),
+            round(other.reactive_var, 2),
+            None if other.power_factor is None else round(other.power_factor, 4),
+            None if other.thd_current_pct is None else round(other.thd_current_pct, 2),
+        )
+        for role, other in zip(roles, measured.others, strict=True)
+    ]
+    taken_w = house_w(measured.power_w, measured.others, roles)
+    if taken_w is None:
+        return records
+    return [*records, CircuitRecord("house", None, None, round(taken_w, 2), None, None, None)]
+
+
 def reading(
     interval: Interval,
     registers: Registers,
     origin: Origin,
     interval_s: int,
     demand: Demand = NO_DEMAND,
+    roles: Sequence[str] = (),
 ) -> Reading:
     """The interval as it is stored and sent; what was not measured in it is unknown."""
     parts = [*interval.aggregates, *interval.recent]
@@ -141,4 +170,5 @@ def reading(
         demand_max_w=demand.max_w,
         demand_max_end_utc_s=demand.max_end_utc_s,
         events=list(interval.events[:EVENTS_MAX]),
+        circuits=_circuits(measured, roles) if measured else [],
     )

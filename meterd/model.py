@@ -176,6 +176,19 @@ class EventRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitRecord:
+    """A further circuit in a reading; the role "house" is derived from grid and solar."""
+
+    role: str  # leg2, solar, load or house
+    voltage_v: float | None
+    current_a: float | None
+    power_w: float
+    reactive_var: float | None
+    power_factor: float | None
+    thd_current_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One interval as it is stored and sent; docs/protocol.md describes each field."""
 
@@ -215,6 +228,7 @@ class Reading:
     demand_max_w: float | None = None
     demand_max_end_utc_s: int | None = None
     events: list[EventRecord] = field(default_factory=list)
+    circuits: list[CircuitRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

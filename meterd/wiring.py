@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ from meterd.metrology.interpolation import cubic
 from meterd.model import Quantities, SampleBlock, Screen
 from meterd.recording import Recording
 from meterd.simulate.adc import CALL_NS, CONVERSION_NS, SimulatedAdc, SimulatedClock
-from meterd.simulate.frontend import FrontEnd, Wiring
+from meterd.simulate.frontend import FrontEnd, Wiring, Wirings
 from meterd.simulate.hd44780 import Hd44780, Pcf8574, SimulatedI2cBus
 from meterd.simulate.mains import Mains, parse, recorded, synthetic
 from meterd.simulate.mcp3008 import Mcp3008
@@ -57,7 +58,7 @@ def open_converter(config: Config, *, paced: bool = True) -> Converter:
         HardwareError: the SPI device is not there.
         ConfigError, RecordingError: what is to be simulated cannot be.
     """
-    channels = (config.grid.voltage_channel, config.grid.current_channel)
+    channels = config.channels
     if config.simulation is None:
         adc = acquire.open_spidev(config.adc.bus, config.adc.chip_select, config.adc.speed_hz)
         # A kernel with longer cache lines than this program's (32-bit programs on a 64-bit
@@ -69,16 +70,30 @@ def open_converter(config: Config, *, paced: bool = True) -> Converter:
             raise
         batch = min(config.adc.batch or adc.batch_size, adc.batch_size)
         return Converter(adc, time.monotonic_ns, time.time, batch, adc.close)
-    mains = _mains(config)
     clock = SimulatedClock(paced=paced, start_ns=time.monotonic_ns(), start_utc_s=time.time())
     chip = Mcp3008(
-        Wiring(mains, FrontEnd(vref_v=config.adc.vref_v), channels),
+        Wirings(_wirings(config)),
         vref_v=config.adc.vref_v,
         noise_codes=config.simulation.noise_codes,
         rng=np.random.default_rng(config.simulation.seed),
     )
     batch = config.adc.batch or SIMULATED_BATCH
     return Converter(SimulatedAdc(chip, clock), clock.now_ns, clock.utc_s, batch, lambda: None)
+
+
+def _wirings(config: Config) -> tuple[Wiring, ...]:
+    """Every circuit behind a front end of its own, the grid last, whose voltage others share."""
+    assert config.simulation is not None
+    words = msgspec.structs.asdict(config.simulation)
+    front_end = FrontEnd(vref_v=config.adc.vref_v)
+    return tuple(
+        Wiring(
+            _mains(config) if circuit.role == "grid" else synthetic(parse(words[circuit.role])),
+            front_end,
+            (circuit.voltage_channel, circuit.current_channel),
+        )
+        for circuit in reversed(config.in_order)
+    )
 
 
 def _mains(config: Config) -> Mains:
@@ -139,14 +154,14 @@ def _fitting_scale(values: NDArray[np.float64], peak_max: float, rms: float) -> 
 
 
 def block_reader(converter: Converter, config: Config) -> Callable[[], SampleBlock]:
-    """A function that reads the next block of the configured circuit, about 0.2 s of it.
+    """A function that reads the next block of all configured circuits, about 0.2 s of it.
 
     The bus is timed first, because its period decides the skew between the channels.
 
     Raises:
         HardwareError: the ADC does not answer.
     """
-    channels = (config.grid.voltage_channel, config.grid.current_channel)
+    channels = config.channels
     batch = acquire.whole_batch(channels, converter.batch)
     timing = acquire.measure_timing(converter.adc, channels, batch, converter.clock_ns)
     return partial(

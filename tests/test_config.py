@@ -87,7 +87,10 @@ def test_every_key_that_is_written_is_read(tmp_path: Path) -> None:
     assert loaded.display == config.Display("none", 3, 0x3F, 2.5, "en")
     assert loaded.sync == config.Sync("https://meters.example:8443/base", 5, 3.0)
     assert loaded.simulation == config.Simulation(
-        "voltage=230 current=1", tmp_path / "fridge.npz", 0.0, 7
+        mains="voltage=230 current=1",
+        waveform=tmp_path / "fridge.npz",
+        noise_codes=0.0,
+        seed=7,
     )
 
 
@@ -141,8 +144,8 @@ def test_an_unknown_key_of_a_circuit_and_an_unknown_table_are_named(tmp_path: Pa
         ("batch = 511", "batch = 512", ["[adc]", "batch", "512", "511"]),
         ("speed_hz = 1000000", "speed_hz = 5000000", ["[adc]", "speed_hz", "3600000"]),
         ("voltage_channel = 6", "voltage_channel = 8", ["[[circuit]]", "8", "0 to 7"]),
-        ("voltage_channel = 6", "voltage_channel = 7", ["both 7", "own"]),
-        ('role = "grid"', 'role = "solar"', ["[[circuit]]", "solar", "grid circuit alone"]),
+        ("voltage_channel = 6", "voltage_channel = 7", ["= 7", "channel of its own"]),
+        ('role = "grid"', 'role = "solar"', ["[[circuit]]", "0 ", "exactly one"]),
         ('role = "grid"', 'role = "leg3"', ["[[circuit]]", "leg3", '"grid"']),
         ("address = 0x3F", "address = 0x30", ["[display]", "address", "0x38"]),
         ('language = "en"', 'language = "fr"', ["[display]", "language", "fr", '"es" or "en"']),
@@ -174,6 +177,39 @@ def test_there_is_exactly_one_grid_circuit(tmp_path: Path) -> None:
     assert "exactly one" in refusal(tmp_path, two)
     assert "circuit" in refusal(tmp_path, '[meter]\nserial = "A"\n')
     assert "exactly one" in refusal(tmp_path, 'circuit = []\n[meter]\nserial = "A"\n')
+
+
+@pytest.mark.parametrize(
+    ("circuit", "says"),
+    [
+        ('role = "grid"\nvoltage_channel = 2\ncurrent_channel = 3', "exactly one"),
+        ('role = "leg2"\nvoltage_channel = 0\ncurrent_channel = 3', "another one"),
+        ('role = "solar"\nvoltage_channel = 0\ncurrent_channel = 1', "of its own"),
+        ('role = "solar"\nvoltage_channel = 4\ncurrent_channel = 0', "of its own"),
+    ],
+)
+def test_circuits_that_cannot_be_wired_so_are_refused(
+    tmp_path: Path, circuit: str, says: str
+) -> None:
+    assert says in refusal(tmp_path, f"{SMALLEST}[[circuit]]\n{circuit}\n")
+
+
+def test_a_solar_circuit_may_share_the_grids_voltage_channel(tmp_path: Path) -> None:
+    text = SMALLEST + '[[circuit]]\nrole = "solar"\nvoltage_channel = 0\ncurrent_channel = 5\n'
+    loaded = config.load(written(tmp_path, text))
+    assert loaded.channels == (0, 1, 5)
+    assert [circuit.role for circuit in loaded.in_order] == ["grid", "solar"]
+
+
+def test_each_circuit_has_its_own_calibration_and_saving_one_keeps_the_others(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "calibration.toml"
+    one, two = Calibration(0.5, 512, 0.1, 512, 0), Calibration(0.4, 511, 0.2, 510, 1e-5)
+    config.save_calibration(path, one)
+    config.save_calibration(path, two, role="solar")
+    assert config.load_calibration(path) == one
+    assert config.load_calibration(path, "solar") == two
 
 
 def test_a_simulated_adc_without_its_table_has_the_default_mains(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from meterd import acquire, config, daemon, store, wire
+from meterd import acquire, config, daemon, store, wire, wiring
 from meterd.daemon import Meter
 from meterd.errors import HardwareError
-from meterd.model import Calibration, Quantities, Reading, Registers, SampleBlock
+from meterd.model import Quantities, Reading, Registers, SampleBlock
 from meterd.simulate.adc import SimulatedAdc, SimulatedClock
 from meterd.simulate.frontend import FrontEnd, Wiring
 from meterd.simulate.mains import Mains, Socket, synthetic
@@ -75,13 +75,13 @@ class Desk:
         while self.clock.now_ns() < end_ns:
             yield self.read()
 
-    def run(self, blocks: Iterator[SampleBlock], calibration: Calibration = NOMINAL) -> None:
+    def run(self, blocks: Iterator[SampleBlock]) -> None:
         record = store.open_store(self.config.meter.readings_path, now_utc_s=int(MIDNIGHT_UTC_S))
         try:
             daemon.run(
                 Meter(
                     config=self.config,
-                    calibration=calibration,
+                    calibrations=(NOMINAL,) * len(self.config.circuits),
                     store=record,
                     clock_ns=self.clock.now_ns,
                     utc_s=lambda: self.clock.utc_s() + self.utc_step_s,
@@ -213,11 +213,11 @@ def test_the_boot_and_a_changed_calibration_are_written_into_the_record(tmp_path
     desk = Desk(tmp_path, synthetic(LOAD))
     record = store.open_store(desk.config.meter.readings_path, now_utc_s=1)
     try:
-        daemon.record_boot(record, desk.config, NOMINAL, 1)
+        daemon.record_boot(record, desk.config, (NOMINAL,), 1)
         first = store.last_event(record, "calibration")
-        daemon.record_boot(record, desk.config, NOMINAL, 2)
+        daemon.record_boot(record, desk.config, (NOMINAL,), 2)
         changed = replace(NOMINAL, current_delay_s=1e-4)
-        daemon.record_boot(record, desk.config, changed, 3)
+        daemon.record_boot(record, desk.config, (changed,), 3)
         second = store.last_event(record, "calibration")
         boot = store.last_event(record, "boot")
     finally:
@@ -226,7 +226,7 @@ def test_the_boot_and_a_changed_calibration_are_written_into_the_record(tmp_path
     assert first["old"] is None
     assert second is not None
     assert second["old"] == first["new"]
-    assert second["new"]["current_delay_s"] == 1e-4  # type: ignore[index]  # a JSON object
+    assert second["new"]["grid"]["current_delay_s"] == 1e-4  # type: ignore[index]  # a JSON object
     assert boot is not None
     assert boot["serial"] == "MX-000001"
 
@@ -312,3 +312,44 @@ def test_the_time_without_power_is_told_by_the_first_reading_after_it(tmp_path: 
     assert outage.extreme_v is None
     assert outage.start_utc_s - MIDNIGHT_UTC_S == pytest.approx(12.0, abs=1.0)
     assert outage.duration_s == pytest.approx(3600.0 - 11.0, abs=2.0)
+
+
+SPLIT_PHASE = """
+[[circuit]]
+role = "leg2"
+voltage_channel = 2
+current_channel = 3
+[[circuit]]
+role = "solar"
+voltage_channel = 0
+current_channel = 4
+"""
+
+
+def test_two_legs_are_billed_as_one_and_the_house_is_grid_and_sun(tmp_path: Path) -> None:
+    text = CONFIG.format(interval_s=5) + SPLIT_PHASE
+    words = """[simulation]
+mains = "voltage=120 current=6 pf=1 export"
+leg2 = "voltage=121 current=2 pf=1 angle=180"
+solar = "voltage=120 current=9 pf=1"
+"""
+    (tmp_path / "meterd.toml").write_text(text + words)
+    desk = Desk.__new__(Desk)
+    desk.folder, desk.utc_step_s, desk.shown = tmp_path, 0.0, []
+    desk.config = config.load(tmp_path / "meterd.toml")
+    desk.config.meter.state_dir.mkdir()
+    converter = wiring.open_converter(desk.config, paced=False)
+    assert isinstance(converter.adc, SimulatedAdc)
+    desk.clock = converter.utc_s.__self__  # type: ignore[attr-defined]  # a SimulatedClock's
+    desk.read = wiring.block_reader(converter, desk.config)  # type: ignore[assignment]
+    desk.run(desk.blocks(11.0))
+    row = desk.readings()[1]
+    legs_w = -120.0 * 6.0 + 121.0 * 2.0
+    assert row.power_w == pytest.approx(legs_w, rel=2e-3)
+    roles = {circuit.role: circuit for circuit in row.circuits}
+    assert roles["leg2"].power_w == pytest.approx(121.0 * 2.0, rel=5e-3)
+    assert roles["leg2"].voltage_v == pytest.approx(121.0, rel=1e-3)
+    assert roles["solar"].power_w == pytest.approx(120.0 * 9.0, rel=2e-3)
+    assert roles["house"].power_w == pytest.approx(legs_w + 120.0 * 9.0, rel=5e-3)
+    assert desk.registers().import_j == 0
+    assert desk.registers().export_j == pytest.approx(-legs_w * 11.0, rel=0.03)

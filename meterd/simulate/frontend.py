@@ -70,3 +70,19 @@ class Wiring:
         delayed_s = t_s[current] - self.front_end.current_delay_s
         volts[current] = self.front_end.current_pin_v(self.mains(delayed_s)[1])
         return volts
+
+
+@dataclass(frozen=True, slots=True)
+class Wirings:
+    """Several circuits on one ADC; where two share a channel, the later one is wired to it."""
+
+    circuits: Sequence[Wiring]
+
+    def __call__(
+        self, channels: NDArray[np.uint8], t_s: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        volts = np.zeros(len(t_s))
+        for circuit in self.circuits:
+            wired = np.isin(channels, circuit.channels)
+            volts[wired] = circuit(channels[wired], t_s[wired])
+        return volts

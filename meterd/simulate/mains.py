@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from math import acos, pi, sqrt
+from math import acos, pi, radians, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class Socket:
     ``voltage_v`` and ``current_a`` are the rms values of everything, harmonics included;
     ``power_factor`` is the displacement's, cos φ1. With ``vary_s`` the current swings slowly
     between that value and its opposite, so that the house imports and exports in turn.
+    ``angle_deg`` is how far this voltage is ahead of another socket's.
     """
 
     voltage_v: float = 127.0
@@ -37,6 +38,7 @@ class Socket:
     leading: bool = False
     exporting: bool = False
     vary_s: float = 0.0
+    angle_deg: float = 0.0
     voltage_harmonics: dict[int, float] = field(default_factory=dict)  # order: share of the first
     current_harmonics: dict[int, float] = field(default_factory=dict)
 
@@ -47,6 +49,7 @@ KEYS = {
     "pf": ("power_factor", 0.0, 1.0),
     "frequency": ("frequency_hz", 40.0, 70.0),
     "vary": ("vary_s", 1.0, 86400.0),
+    "angle": ("angle_deg", -360.0, 360.0),
 }
 SWITCHES = {"lag": ("leading", False), "lead": ("leading", True), "import": ("exporting", False)}
 SWITCHES["export"] = ("exporting", True)
@@ -104,7 +107,7 @@ def synthetic(socket: Socket) -> Mains:
     amp_lines = _lines(socket.current_a, socket.current_harmonics)
 
     def at(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        turned = 2 * pi * socket.frequency_hz * t_s
+        turned = 2 * pi * socket.frequency_hz * t_s + radians(socket.angle_deg)
         volts = _sum_of(volt_lines, turned)
         amps = direction * _sum_of(amp_lines, turned - angle)
         return volts, amps * _variation(t_s, socket.vary_s) if socket.vary_s else amps

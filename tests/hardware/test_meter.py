@@ -57,7 +57,7 @@ end_ns = began_ns + measured_s * 1e9
 blocks = iter(lambda: read() if clock_ns() < end_ns else None, None)
 calibration = config.load_calibration(folder / "calibration.toml")
 meter = daemon.Meter(
-    config=chosen, calibration=calibration, store=record, clock_ns=clock_ns, utc_s=utc_s,
+    config=chosen, calibrations=(calibration,), store=record, clock_ns=clock_ns, utc_s=utc_s,
     clock_state=lambda: "synced", show=shown.show,
 )
 daemon.run(meter, blocks)
