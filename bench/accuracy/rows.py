@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 from bench.accuracy.errors import Spread
+
+COLUMNS = 110
+"""Of the page's running text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +64,5 @@ def table_markdown(table: Table) -> str:
         for row in table.rows
     ]
     header = ("what", "figure", "target", "verdict", "remark")
-    return f"### {table.title}\n\n{table.method}\n\n{markdown(header, lines)}"
+    method = fill(table.method, COLUMNS)
+    return f"### {table.title}\n\n{method}\n\n{markdown(header, lines)}"

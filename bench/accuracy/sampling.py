@@ -23,7 +23,8 @@ from meterd.simulate.mcp3008 import Mcp3008
 RATE_HZ = 10_000
 """Of each channel; voltage and current are converted in turn, half an interval apart."""
 NOISE_CODES = 0.5
-BLOCK_S = 0.1
+BLOCK_S = 0.2
+"""As much as the meter reads at a time."""
 CHANNELS = (0, 1)
 FRONT_END = FrontEnd()
 CALIBRATION = nominal_calibration(FRONT_END, (1.0, 1.0))
