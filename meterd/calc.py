@@ -21,6 +21,7 @@ from meterd.errors import BadWindowError
 from meterd.metrology.half_cycle import LastHalf, half_cycles
 from meterd.metrology.pieces import between, from_sample, joined
 from meterd.metrology.quantities import MEAN_SQUARE, aggregate, quantify
+from meterd.metrology.registers import accumulate, quadrant
 from meterd.metrology.resample import Spectra, spectra
 from meterd.model import (
     ADC_CODES,
@@ -28,7 +29,6 @@ from meterd.model import (
     Missed,
     Quality,
     Quantities,
-    Registers,
     SampleBlock,
     Waveform,
 )
@@ -88,23 +88,30 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
     t_ns = block.t_ns[valid]
     start_ns = int(block.t_ns[0, 0])
     voltage_s, current_s = (
-        np.multiply(t_ns[:, c] - start_ns, 1e-9, dtype=np.float64) for c in columns
+        np.multiply(t_ns[:, column] - start_ns, 1e-9, dtype=np.float64) for column in columns
     )
-    voltage, current = (codes[:, column].astype(np.float64) for column in columns)
     quality = np.full(len(codes), int(block.flags), np.uint16)
-    quality[_at_the_rails(voltage) | _at_the_rails(current)] |= int(Quality.CLIPPED)
+    if codes.min(initial=1) == 0 or codes.max(initial=1) >= ADC_CODES - 1:
+        mine = codes[:, columns]
+        quality[((mine == 0) | (mine >= ADC_CODES - 1)).any(axis=1)] |= int(Quality.CLIPPED)
     return Waveform(
         start_ns=start_ns,
         t_s=voltage_s,
-        voltage_v=(voltage - calibration.voltage_zero_code) * calibration.voltage_v_per_code,
+        voltage_v=_scaled(
+            codes[:, columns[0]], calibration.voltage_zero_code, calibration.voltage_v_per_code
+        ),
         current_t_s=current_s - calibration.current_delay_s,
-        current_a=(current - calibration.current_zero_code) * calibration.current_a_per_code,
+        current_a=_scaled(
+            codes[:, columns[1]], calibration.current_zero_code, calibration.current_a_per_code
+        ),
         quality=quality,
     )
 
 
-def _at_the_rails(channel_codes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (channel_codes <= 0) | (channel_codes >= ADC_CODES - 1)
+def _scaled(codes: NDArray[np.uint16], zero_code: float, per_code: float) -> NDArray[np.float64]:
+    values = np.multiply(codes, per_code, dtype=np.float64)
+    values -= zero_code * per_code
+    return values
 
 
 def window_cycles(frequency_hz: float) -> int:
@@ -272,9 +279,15 @@ def _with_half_cycles(
     begin_s = lock.start_s
     for result in results:
         frequency_hz = result.frequency_hz if isinstance(result, Quantities) else None
+        known_v2 = result.half_square_v2 if isinstance(result, Quantities) else None
         span_s = (begin_s, begin_s + result.duration_s)
         halves, last = half_cycles(
-            pending, span_s, frequency_hz, last, nominal_hz=lock.frequency_hz
+            pending,
+            span_s,
+            frequency_hz,
+            last,
+            nominal_hz=lock.frequency_hz,
+            known_v2=known_v2,
         )
         found.append(replace(result, half_cycles=halves))
         begin_s += result.duration_s
@@ -351,43 +364,3 @@ def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
     shift_ns = round(lock.start_s * 1e9)
     kept = from_sample(waveform, first, shift_ns)
     return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)
-
-
-def accumulate(
-    registers: Registers, power_w: float, elapsed_s: float, reactive_var: float = 0.0
-) -> Registers:
-    """Count the energy of one window: whole joules and var·s, no remainder lost.
-
-    Imported and exported energy go apart, reactive energy into the quadrant that the signs of
-    both powers name. A register never falls; OBIS 1-0:1.8.0, 2.8.0 and 5.8.0 to 8.8.0.
-    """
-    if elapsed_s < 0:
-        raise ValueError(f"time went back by {-elapsed_s} s")
-    registers = _with_reactive(registers, power_w, reactive_var, elapsed_s)
-    energy_j = abs(power_w) * elapsed_s
-    if power_w >= 0:
-        whole, carry = divmod(registers.import_carry_j + energy_j, 1.0)
-        return replace(registers, import_j=registers.import_j + int(whole), import_carry_j=carry)
-    whole, carry = divmod(registers.export_carry_j + energy_j, 1.0)
-    return replace(registers, export_j=registers.export_j + int(whole), export_carry_j=carry)
-
-
-def quadrant(power_w: float, reactive_var: float) -> int:
-    """I imports and is inductive, II exports and is, III exports, IV imports capacitively."""
-    if power_w >= 0:
-        return 1 if reactive_var >= 0 else 4
-    return 2 if reactive_var >= 0 else 3
-
-
-def _with_reactive(
-    registers: Registers, power_w: float, reactive_var: float, elapsed_s: float
-) -> Registers:
-    if not reactive_var:
-        return registers
-    place = quadrant(power_w, reactive_var) - 1
-    counted, carried = list(registers.reactive_vars), list(registers.reactive_carry_vars)
-    whole, carried[place] = divmod(carried[place] + abs(reactive_var) * elapsed_s, 1.0)
-    counted[place] += int(whole)
-    q1, q2, q3, q4 = counted
-    c1, c2, c3, c4 = carried
-    return replace(registers, reactive_vars=(q1, q2, q3, q4), reactive_carry_vars=(c1, c2, c3, c4))

@@ -48,6 +48,7 @@ def half_cycles(
     last: LastHalf | None,
     *,
     nominal_hz: float,
+    known_v2: NDArray[np.float64] | None = None,
 ) -> tuple[HalfCycles, LastHalf | None]:
     """All values that end within one window, and what the next window's step needs.
 
@@ -57,12 +58,16 @@ def half_cycles(
             zero crossing of the fundamental. Time that was missed is a window as well.
         frequency_hz: what the window measured; None without mains, the last one is then kept,
             and where none is known the half cycles are the nominal frequency's.
+        known_v2: mean squares of the half cycles, where measuring the window gave them.
         last: what the step for the window before returned; None at the beginning.
     """
     followed_hz = _followed_hz(frequency_hz, last)
     edges_s = _edges(span_s, followed_hz or nominal_hz)
     heard_hz = frequency_hz or (last.heard_hz if last else None)
-    square_v2 = _mean_squares(waveform, edges_s)
+    if known_v2 is not None and len(known_v2) == len(edges_s) - 1:
+        square_v2 = known_v2
+    else:
+        square_v2 = _mean_squares(waveform, edges_s)
     edges_ns = waveform.start_ns + np.rint(edges_s * 1e9).astype(np.int64)
     begin_ns, end_ns = edges_ns[:-1], edges_ns[1:]
     if last is not None and _joins(last, int(edges_ns[0]), followed_hz or nominal_hz):

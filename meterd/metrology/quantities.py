@@ -79,14 +79,17 @@ def quantify(
         harmonic_va=harmonic_va,
         voltage_phasor_v=phasors[0],
         current_phasor_a=phasors[1],
+        half_square_v2=None if spectrum.gap_s else spectrum.half_square_v2,
     )
 
 
 def _from_the_crossing(lines: NDArray[np.complex128], reference: complex) -> NDArray[np.complex128]:
     """Rms phasors with the time counted from the rising zero crossing of the reference."""
-    turn = reference.conjugate() / abs(reference) if reference else 1.0
+    angle = cmath.phase(reference) if reference else 0.0
     # A peak amplitude is √2 of the rms; line h turns h times as far as the first.
-    return np.asarray(sqrt(MEAN_SQUARE) * lines * turn ** _orders(lines.shape[1]), np.complex128)
+    return np.asarray(
+        lines * (sqrt(MEAN_SQUARE) * np.exp(-1j * angle * _orders(lines.shape[1]))), np.complex128
+    )
 
 
 @lru_cache(maxsize=16)

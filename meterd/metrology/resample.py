@@ -45,6 +45,7 @@ class Spectra:
     band: int
     """Bins 1…band − 1 make up rms values and powers."""
     cycle_phasor: NDArray[np.complex128]  # (cycles,) of the voltage in each cycle by itself
+    half_square_v2: NDArray[np.float64]  # (2 · cycles,) mean squares of the voltage's half cycles
     cycle_sampled: NDArray[np.bool_]  # (cycles,) False where something had to be filled in
     end_ns: int
     duration_s: float
@@ -63,10 +64,10 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
     sampled = _samples_around(waveform, start_s, duration_s)
     t_s = waveform.t_s[sampled]
     signal = _as_complex(waveform, sampled)
-    spacing_s, widest_s = _spacing(t_s)
+    spacing_s, widest_s, mostly_even = _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
     grid_s = start_s + _whole_numbers(count) * (duration_s / count)
-    fine = duration_s >= FINE_SAMPLES * cycles * spacing_s and _mostly_even(t_s, spacing_s)
+    fine = mostly_even and duration_s >= FINE_SAMPLES * cycles * spacing_s
     z = linear(t_s, signal, grid_s) if fine else cubic(t_s, signal, grid_s)
     cycle_sampled, gap_s = np.ones(cycles, np.bool_), 0.0
     if widest_s > GAP_SPACINGS * spacing_s or t_s[0] > grid_s[0] or t_s[-1] < grid_s[-1]:
@@ -82,6 +83,7 @@ def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) 
     return Spectra(
         lines=_lines(z, reach + 1, fine, spacing_s / duration_s, skew_s / duration_s),
         band=band,
+        half_square_v2=(z.real**2).reshape(2 * cycles, -1).mean(axis=1),
         cycle_phasor=z.real.reshape(cycles, -1) @ _one_turn(count // cycles),
         cycle_sampled=cycle_sampled,
         end_ns=waveform.start_ns + round((start_s + duration_s) * 1e9),
@@ -135,20 +137,16 @@ def _as_complex(waveform: Waveform, sampled: slice) -> NDArray[np.complex128]:
     return signal
 
 
-def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float]:
-    """The usual and the widest spacing of samples."""
+def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float, bool]:
+    """The usual and the widest spacing, and whether few enough are wide for the linear kernel."""
     spacing_s = np.diff(t_s)
     widest_s, mean_s = float(spacing_s.max()), float(t_s[-1] - t_s[0]) / len(spacing_s)
     if widest_s < 1.01 * mean_s:
-        return mean_s, widest_s
+        return mean_s, widest_s, True
     middle = len(spacing_s) // 2
-    return float(np.partition(spacing_s, middle)[middle]), widest_s
-
-
-def _mostly_even(t_s: NDArray[np.float64], spacing_s: float) -> bool:
-    """Whether so few spacings are wide that a kernel for even samples serves."""
-    wide = np.count_nonzero(np.diff(t_s) > WIDE * spacing_s)
-    return bool(wide <= WIDE_SHARE * len(t_s))
+    usual_s = float(np.partition(spacing_s, middle)[middle])
+    wide = np.count_nonzero(spacing_s > WIDE * usual_s)
+    return usual_s, widest_s, bool(wide <= WIDE_SHARE * len(t_s))
 
 
 @lru_cache(maxsize=16)
