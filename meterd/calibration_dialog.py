@@ -23,7 +23,7 @@ from meterd.calibration.guide import FirstLoad, Gain, SecondLoad
 from meterd.calibration.history import Adjustment
 from meterd.calibration.observation import Observation, Progress, observe
 from meterd.calibration.uncertainty import Reference
-from meterd.config import Config
+from meterd.config import Circuit, Config
 from meterd.errors import CalibrationRefusedError
 from meterd.model import Quantities, SampleBlock
 
@@ -36,6 +36,7 @@ class Bench:
     """The meter being calibrated, with the calibration it had at the beginning."""
 
     config: Config
+    circuit: Circuit
     old: Adjustment
     read: Callable[[], SampleBlock]
     clock_ns: Callable[[], int]
@@ -155,9 +156,10 @@ def observed(bench: Bench, seconds: float, label: str) -> Observation:
     """
     steps = observe(
         bench.read,
-        bench.config,
+        bench.circuit,
         bench.old.calibration,
         seconds,
+        nominal_hz=bench.config.meter.nominal_hz,
         mains_min_v=wiring.MAINS_MIN_SHARE * bench.config.meter.nominal_v,
     )
     columns = (TextColumn(label), BarColumn(bar_width=24), TimeRemainingColumn())

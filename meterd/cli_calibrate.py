@@ -23,6 +23,7 @@ from meterd.calibration.history import Adjustment, Change, Origin
 from meterd.calibration.observation import Observation
 from meterd.calibration_dialog import Bench, Wanted, guided, observed
 from meterd.command import adc_alone, config_option, json_option, sentences, who
+from meterd.errors import ConfigError
 from meterd.model import Calibration
 
 STOP_METERD = "systemctl stop meterd, and start it again after the calibration"
@@ -33,6 +34,14 @@ seconds_option = click.option(
     show_default=True,
     type=click.FloatRange(1, 600),
     help="How long to measure.",
+)
+circuit_option = click.option(
+    "--circuit",
+    "role",
+    default="grid",
+    show_default=True,
+    type=click.Choice(["grid", "leg2", "solar", "load"]),
+    help="Which circuit of the configuration.",
 )
 by_option = click.option("--by", help="Who calibrates; the login name where not given.")
 Found = tuple[Calibration, dict[str, float], dict[str, float]]
@@ -59,10 +68,13 @@ Found = tuple[Calibration, dict[str, float], dict[str, float]]
     type=click.FloatRange(0, 3600),
     help="With --yes: seconds to wait in each step for conditions that are not refused.",
 )
+@circuit_option
 @by_option
 @click.option("--yes", is_flag=True, help="Ask nothing and write; conditions are checked.")
 @click.pass_context
-def calibrate_group(context: click.Context, /, path: Path, by: str | None, **chosen: Any) -> None:
+def calibrate_group(
+    context: click.Context, /, path: Path, role: str, by: str | None, **chosen: Any
+) -> None:
     """Make the meter agree with reference instruments, step by step.
 
     Without a subcommand: no load, a resistive load, a second load. Stop meterd before and start
@@ -81,19 +93,22 @@ def calibrate_group(context: click.Context, /, path: Path, by: str | None, **cho
     with sentences():
         config = configuration.load(path)
         place = configuration.calibration_path(path)
-        old = history.load(place)
+        old = history.load(place, role)
+        circuit = _circuit(config, role)
         with adc_alone(config, STOP_METERD):
             converter = wiring.open_converter(config)
             try:
                 read = wiring.block_reader(converter, config)
-                bench = Bench(config, old, read, converter.clock_ns, Console(highlight=False))
+                bench = Bench(
+                    config, circuit, old, read, converter.clock_ns, Console(highlight=False)
+                )
                 done = guided(bench, wanted)
             finally:
                 converter.close()
         if done is None:
             click.echo("nothing was written")
             return
-        origin = Origin(who(by, os.environ), "guided", done.reference, done.uncertainty)
+        origin = Origin(role, who(by, os.environ), "guided", done.reference, done.uncertainty)
         _write(place, old, done.new, origin)
 
 
@@ -104,6 +119,13 @@ def _refuse_options_before(context: click.Context, subcommand: str) -> None:
             raise click.UsageError(f"write the options behind: meterctl calibrate {subcommand} …")
 
 
+def _circuit(config: configuration.Config, role: str) -> configuration.Circuit:
+    for circuit in config.circuits:
+        if circuit.role == role:
+            return circuit
+    raise ConfigError(f'no [[circuit]] has role = "{role}": name one that the configuration has')
+
+
 def _write(place: Path, old: Adjustment, new: Adjustment, origin: Origin) -> None:
     entry = history.change(place, old, new, origin, now_utc_s=int(time.time()))
     click.echo(f"change {entry.counter} by {entry.by} written to {place}; start meterd to use it")
@@ -112,9 +134,10 @@ def _write(place: Path, old: Adjustment, new: Adjustment, origin: Origin) -> Non
 @calibrate_group.command("voltage")
 @click.argument("true_v")
 @seconds_option
+@circuit_option
 @by_option
 @config_option
-def calibrate_voltage(true_v: str, seconds: float, by: str | None, path: Path) -> None:
+def calibrate_voltage(true_v: str, seconds: float, role: str, by: str | None, path: Path) -> None:
     """Set the voltage gain: TRUE_V is what the reference voltmeter shows now."""
 
     def change(old: Calibration, seen: Observation) -> Found:
@@ -123,15 +146,16 @@ def calibrate_voltage(true_v: str, seconds: float, by: str | None, path: Path) -
         sure = uncertainty.of_voltage(shown, seen, old)
         return new, {"voltage_v": shown.value}, {"voltage_pct": sure}
 
-    _one(path, seconds, by, "voltage", change)
+    _one(path, role, seconds, by, "voltage", change)
 
 
 @calibrate_group.command("current")
 @click.argument("true_a")
 @seconds_option
+@circuit_option
 @by_option
 @config_option
-def calibrate_current(true_a: str, seconds: float, by: str | None, path: Path) -> None:
+def calibrate_current(true_a: str, seconds: float, role: str, by: str | None, path: Path) -> None:
     """Set the current gain: TRUE_A is what the reference ammeter shows now."""
 
     def change(old: Calibration, seen: Observation) -> Found:
@@ -140,35 +164,38 @@ def calibrate_current(true_a: str, seconds: float, by: str | None, path: Path) -
         sure = uncertainty.of_current(shown, seen, old)
         return new, {"current_a": shown.value}, {"current_pct": sure}
 
-    _one(path, seconds, by, "current", change)
+    _one(path, role, seconds, by, "current", change)
 
 
 @calibrate_group.command("phase")
 @click.option("--degrees", default=0.0, show_default=True, help="The load's true angle.")
 @seconds_option
+@circuit_option
 @by_option
 @config_option
-def calibrate_phase(degrees: float, seconds: float, by: str | None, path: Path) -> None:
+def calibrate_phase(degrees: float, seconds: float, role: str, by: str | None, path: Path) -> None:
     """Set the current sensor's delay, with a resistive load (a heater, a kettle) connected."""
 
     def change(old: Calibration, seen: Observation) -> Found:
         new = calibrate.phase(old, seen, degrees)
         return new, {"phase_deg": degrees}, {"delay_s": uncertainty.of_delay_s(seen)}
 
-    _one(path, seconds, by, "phase", change)
+    _one(path, role, seconds, by, "phase", change)
 
 
 @calibrate_group.command("offset")
 @seconds_option
+@circuit_option
 @by_option
 @config_option
-def calibrate_offset(seconds: float, by: str | None, path: Path) -> None:
+def calibrate_offset(seconds: float, role: str, by: str | None, path: Path) -> None:
     """Set the codes that stand for 0 V and 0 A; any load may be connected."""
-    _one(path, seconds, by, "offset", lambda old, seen: (calibrate.offset(old, seen), {}, {}))
+    _one(path, role, seconds, by, "offset", lambda old, seen: (calibrate.offset(old, seen), {}, {}))
 
 
 def _one(
     path: Path,
+    role: str,
     seconds: float,
     by: str | None,
     method: str,
@@ -177,13 +204,14 @@ def _one(
     with sentences():
         config = configuration.load(path)
         place = configuration.calibration_path(path)
-        old = history.load(place)
+        old = history.load(place, role)
+        circuit = _circuit(config, role)
         with adc_alone(config, STOP_METERD):
             converter = wiring.open_converter(config)
             try:
                 read = wiring.block_reader(converter, config)
                 console = Console(stderr=True, highlight=False)
-                bench = Bench(config, old, read, converter.clock_ns, console)
+                bench = Bench(config, circuit, old, read, converter.clock_ns, console)
                 seen = observed(bench, seconds, "measuring")
             finally:
                 converter.close()
@@ -193,7 +221,7 @@ def _one(
             after = getattr(calibration, name)
             shown = f" -> {after:.9g}" if after != before else ""
             click.echo(f"{name:22} {before:14.9g}{shown}")
-        _write(place, old, new, Origin(who(by, os.environ), method, reference, sure))
+        _write(place, old, new, Origin(role, who(by, os.environ), method, reference, sure))
 
 
 @calibrate_group.command("history")
@@ -204,7 +232,7 @@ def calibrate_history(as_json: bool, path: Path) -> None:
     with sentences():
         place = configuration.calibration_path(path)
         log = history.read(place)
-        present = history.load(place)
+        present = history.in_effect(log, place)
     for number in log.unreadable:
         click.echo(f"line {number} of {history.log_path(place)} cannot be read", err=True)
     for entry in log.changes if as_json else ():
@@ -215,17 +243,17 @@ def calibrate_history(as_json: bool, path: Path) -> None:
         click.echo("no change is recorded: this meter was never calibrated by meterctl")
         return
     Console(highlight=False, width=HISTORY_WIDTH).print(_table(log.changes))
-    if not history.in_effect(log, present):
+    if not present:
         click.echo(f"{place} does not say what the last change made: it was changed by hand")
 
 
 def _table(changes: tuple[Change, ...]) -> Table:
     table = Table(box=None, header_style="bold")
-    for name in ("no.", "when (UTC)", "by", "method", "what", "old", "new"):
+    for name in ("no.", "when (UTC)", "by", "method", "circuit", "what", "old", "new"):
         table.add_column(name, justify="right" if name in ("old", "new") else "left")
     for entry in changes:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.utc_s))
-        head = (str(entry.counter), when, entry.by, entry.method)
+        head = (str(entry.counter), when, entry.by, entry.method, entry.circuit)
         rows = [
             (name, _number(entry.old.get(name)), _number(entry.new[name]))
             for name in entry.new
@@ -235,7 +263,7 @@ def _table(changes: tuple[Change, ...]) -> Table:
         rows += [(f"± {name} (k=2)", "", _number(n)) for name, n in entry.uncertainty.items()]
         for row in rows or [("nothing changed", "", "")]:
             table.add_row(*head, *row)
-            head = ("", "", "", "")
+            head = ("", "", "", "", "")
     return table
 
 

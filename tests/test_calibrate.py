@@ -43,7 +43,11 @@ def observed(
     meter: config.Config, socket: Socket, calibration: Calibration = NOMINAL
 ) -> Observation:
     reading = blocks(synthetic(socket), 10.0, front_end=PARTS)
-    steps = list(observe(lambda: next(reading), meter, calibration, 3.0, mains_min_v=6.0))
+    steps = list(
+        observe(
+            lambda: next(reading), meter.grid, calibration, 3.0, nominal_hz=60.0, mains_min_v=6.0
+        )
+    )
     shares = [step.share for step in steps if isinstance(step, Progress)]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0

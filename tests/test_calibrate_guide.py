@@ -28,6 +28,7 @@ from tests.chain import NOMINAL, measured
 from tests.test_calibrate import PARTS, TOML
 
 IDLE, HEATER, LAMP = Socket(127.0, 0.0, 1.0), Socket(127.0, 8.0, 1.0), Socket(126.5, 2.0, 1.0)
+NOMINAL_FILE = Calibration(500 / 1024, 512.0, 5 / 1024 / 0.04, 512.0, 0.0)
 GIVEN = ("--voltage", "127.00", "--current", "8.000", "--second-current", "2.000")
 
 
@@ -157,6 +158,24 @@ def test_every_change_is_told_with_who_when_how_and_from_what(
     assert [json.loads(line)["by"] for line in lines.splitlines()] == ["Ana", "luis"]
 
 
+def test_each_circuit_has_a_calibration_and_a_history_of_its_own(folder: Path, plug: Plug) -> None:
+    two = TOML.replace("_channel = 0", "_channel = 2").replace("_channel = 1", "_channel = 3")
+    two += '[[circuit]]\nrole = "leg2"\nvoltage_channel = 0\ncurrent_channel = 1\n'
+    plug.socket = HEATER
+    absent = calibrated(folder, "--yes", *GIVEN[:4], "--circuit", "solar")
+    assert absent.exit_code == cli.EXIT_CONFIG
+    assert 'role = "solar"' in absent.stderr
+    (folder / "meterd.toml").write_text(two)
+    done = calibrated(folder, "--yes", *GIVEN[:4], "--circuit", "leg2")
+    assert done.exit_code == 0, done.output
+    found = config.load_calibration(place(folder), "leg2")
+    assert found.current_a_per_code == pytest.approx(NOMINAL.current_a_per_code / 0.98, rel=1e-3)
+    assert config.load_calibration(place(folder)) == NOMINAL_FILE
+    (entry,) = history.read(place(folder)).changes
+    assert entry.circuit == "leg2"
+    assert history.in_effect(history.read(place(folder)), place(folder))
+
+
 def test_an_option_before_a_subcommand_is_refused_rather_than_forgotten(folder: Path) -> None:
     done = calibrated(folder, "voltage", "127.00")
     assert done.exit_code == 2
@@ -276,7 +295,7 @@ def test_yes_needs_the_values_that_would_be_asked_for(
 
 OLD = Adjustment(Calibration(0.5, 512.0, 0.1, 512.0, 0.0), NoiseFloor())
 NEW = Adjustment(Calibration(0.4, 511.0, 0.1, 512.0, 1e-5), NoiseFloor(0.3, 0.07))
-BY = history.Origin("Ana", "guided", {}, {})
+BY = history.Origin("grid", "Ana", "guided", {}, {})
 
 
 def test_the_log_is_on_the_disk_before_the_calibration_changes(
@@ -293,7 +312,7 @@ def test_the_log_is_on_the_disk_before_the_calibration_changes(
         history.change(path, OLD, NEW, BY, now_utc_s=1)
     log = history.read(path)
     assert log.changes[-1].new["voltage_v_per_code"] == 0.4
-    assert not history.in_effect(log, history.load(path))
+    assert not history.in_effect(log, path)
 
 
 def test_a_line_that_a_power_failure_cut_is_told_and_the_next_begins_anew(tmp_path: Path) -> None:
@@ -306,7 +325,7 @@ def test_a_line_that_a_power_failure_cut_is_told_and_the_next_begins_anew(tmp_pa
     found = history.read(path)
     assert [entry.counter for entry in found.changes] == [1, 2]
     assert found.unreadable == (2,)
-    assert history.in_effect(found, history.load(path))
+    assert history.in_effect(found, path)
     assert config.load_noise_floor(path) == NoiseFloor()
 
 

@@ -37,6 +37,7 @@ class Adjustment:
 class Origin:
     """Who changes a calibration, and what it stands on."""
 
+    circuit: str  # grid, leg2, solar or load
     by: str
     method: str  # guided, voltage, current, phase or offset
     reference: Mapping[str, float]  # what the reference instruments showed
@@ -48,6 +49,7 @@ class Change(msgspec.Struct, frozen=True):
 
     counter: int
     utc_s: int
+    circuit: str
     by: str
     method: str
     reference: dict[str, float]
@@ -69,13 +71,13 @@ def log_path(place: Path) -> Path:
     return place.with_name(LOG_NAME)
 
 
-def load(place: Path) -> Adjustment:
-    """The calibration at ``place``; nominal where there is none.
+def load(place: Path, role: str = "grid") -> Adjustment:
+    """The calibration of a circuit at ``place``; nominal where there is none.
 
     Raises:
         ConfigError: the file cannot be read or a value cannot be.
     """
-    return Adjustment(config.load_calibration(place), config.load_noise_floor(place))
+    return Adjustment(config.load_calibration(place, role), config.load_noise_floor(place, role))
 
 
 def read(place: Path) -> Log:
@@ -104,12 +106,13 @@ def read(place: Path) -> Log:
     return Log(tuple(changes), tuple(unreadable))
 
 
-def in_effect(log: Log, present: Adjustment) -> bool:
-    """Whether the present calibration is what the log's last change made it.
+def in_effect(log: Log, place: Path) -> bool:
+    """Whether each circuit's calibration is what its last change made it.
 
     False after a power failure between the two, and when somebody changed the file by hand.
     """
-    return bool(log.changes) and log.changes[-1].new == _numbers(present)
+    last = {entry.circuit: entry for entry in log.changes}
+    return all(entry.new == _numbers(load(place, role)) for role, entry in last.items())
 
 
 def change(
@@ -122,7 +125,7 @@ def change(
         ConfigError: a value could not be read back, or the disk refused.
     """
     with _locked(log_path(place)) as log:
-        if load(place) != old:
+        if load(place, origin.circuit) != old:
             raise CalibrationRefusedError(
                 f"{place} was changed by somebody else meanwhile; nothing was written, begin anew"
             )
@@ -131,6 +134,7 @@ def change(
         entry = Change(
             counter=counter,
             utc_s=now_utc_s,
+            circuit=origin.circuit,
             by=origin.by,
             method=origin.method,
             reference=dict(origin.reference),
@@ -139,7 +143,7 @@ def change(
             new=_numbers(new),
         )
         _append(log, log_path(place), msgspec.json.encode(entry))
-        config.save_calibration(place, new.calibration, new.noise)
+        config.save_calibration(place, new.calibration, new.noise, origin.circuit)
     return entry
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterd import calc
-from meterd.config import Config
+from meterd.config import Circuit
 from meterd.errors import CalibrationRefusedError
 from meterd.model import Calibration, Missed, Quality, Quantities, SampleBlock, Waveform
 
@@ -19,8 +19,8 @@ FIT_HARMONICS = 40
 FIT_BAND = 0.4
 """Harmonics up to this share of the sampling rate are fitted."""
 FIT_PIECE = 32
-FIT_BLOCKS = 10
-"""Zero and noise come from the last blocks alone, so that a long observation needs no memory."""
+FIT_SAMPLES = 30_000
+"""Zero and noise come from the last ones alone, so that a long observation needs no memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,21 @@ class Observation:
 
 def observe(
     read: Callable[[], SampleBlock],
-    config: Config,
+    circuit: Circuit,
     calibration: Calibration,
     seconds: float,
     *,
+    nominal_hz: float,
     mains_min_v: float,
 ) -> Iterator[Progress | Observation]:
-    """Measure for ``seconds``: yields the Progress after each block and last the Observation.
+    """Measure one circuit for ``seconds``: yields its Progress and last the Observation.
 
     Raises:
         CalibrationRefusedError: nothing could be measured.
         HardwareError: the ADC does not answer.
     """
-    channels = (config.grid.voltage_channel, config.grid.current_channel)
-    recent: deque[Waveform] = deque(maxlen=FIT_BLOCKS)
+    channels = (circuit.voltage_channel, circuit.current_channel)
+    recent: deque[Waveform] = deque()
     windows: list[Quantities] = []
     shares: deque[float] = deque()
 
@@ -78,16 +79,18 @@ def observe(
             shares.append(share)
             waveform = calc.align(block, channels, calibration)
             recent.append(waveform)
+            while len(recent) > 1 and sum(len(w.t_s) for w in recent) > FIT_SAMPLES:
+                recent.popleft()
             yield waveform
 
-    stream = calc.stream(waveforms(), config.meter.nominal_hz, mains_min_v=mains_min_v)
+    stream = calc.stream(waveforms(), nominal_hz, mains_min_v=mains_min_v)
     for window in stream:
         if not isinstance(window, Missed):
             windows.append(window)
         yield Progress(shares[-1], windows[-1] if windows else None)
     if not windows:
         raise CalibrationRefusedError("nothing could be measured; look at meterctl check")
-    yield _observation(windows, list(recent), calibration, config.meter.nominal_hz)
+    yield _observation(windows, list(recent), calibration, nominal_hz)
 
 
 def _observation(
