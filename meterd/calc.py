@@ -147,27 +147,27 @@ def measure(
     following = Lock(lock.start_s + elapsed_s, frequency_hz, mains=True)
     measured = quantify(spectrum, cycles, frequency_hz, elapsed_s)
     reference = complex(spectrum.lines[0, cycles])
-    return _with_others(measured, waveform, lock, cycles, reference), following
+    return _with_others(measured, waveform, lock, cycles, reference, mains_min_v), following
 
 
 def _with_others(
-    measured: Quantities, waveform: Waveform, lock: Lock, cycles: int, reference: complex
+    measured: Quantities,
+    waveform: Waveform,
+    lock: Lock,
+    cycles: int,
+    reference: complex,
+    mains_min_v: float,
 ) -> Quantities:
-    """The window's other circuits, measured over the very same cycles."""
+    """The window's other circuits, over the very same cycles, each with its own frequency."""
     if not waveform.others:
         return measured
-    duration_s, elapsed_s = cycles / lock.frequency_hz, measured.duration_s
-    others = tuple(
-        quantify(
-            spectra(other, lock.start_s, duration_s, cycles),
-            cycles,
-            measured.frequency_hz,
-            elapsed_s,
-            reference,
-        )
-        for other in waveform.others
-    )
-    return replace(measured, others=others)
+    others = []
+    for other in waveform.others:
+        spectrum = spectra(other, lock.start_s, cycles / lock.frequency_hz, cycles)
+        alive = sqrt(MEAN_SQUARE) * abs(spectrum.lines[0, cycles]) >= mains_min_v
+        frequency_hz = _refined_frequency(spectrum, lock.frequency_hz) if alive else None
+        others.append(quantify(spectrum, cycles, frequency_hz, measured.duration_s, reference))
+    return replace(measured, others=tuple(others))
 
 
 def _refined_frequency(spectrum: Spectra, frequency_hz: float) -> float:

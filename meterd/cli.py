@@ -167,8 +167,11 @@ def check(path: Path, as_json: bool) -> None:
     """
     with sentences():
         config = configuration.load(path)
-        calibration = configuration.load_calibration(configuration.calibration_path(path))
-        findings = list(condition.check(config, calibration))
+        place = configuration.calibration_path(path)
+        calibrations = tuple(
+            configuration.load_calibration(place, circuit.role) for circuit in config.in_order
+        )
+        findings = list(condition.check(config, calibrations))
     if as_json:
         click.echo(json.dumps([{"what": f.what, "ok": f.fine, "said": f.said} for f in findings]))
     else:

@@ -12,6 +12,8 @@ from typing import Any
 from meterd import acquire, calc, lcd, store, wire, wiring
 from meterd.config import Config
 from meterd.errors import MeterdError, NotAReadingError, StoreError
+from meterd.metrology import synchronism
+from meterd.metrology.synchronism import Voltage
 from meterd.model import Calibration, Missed, Quantities, Reading
 from meterd.panel import server_state
 from meterd.store import SyncStatus
@@ -127,10 +129,10 @@ def unsent(condition: Condition) -> int | None:
     return condition.last_seq - known
 
 
-def check(config: Config, calibration: Calibration) -> Iterator[Finding]:
+def check(config: Config, calibrations: tuple[Calibration, ...]) -> Iterator[Finding]:
     """Try the ADC and the display and say what each answered."""
     attempts: tuple[tuple[str, Callable[[], str]], ...] = (
-        ("ADC", partial(_check_adc, config, calibration)),
+        ("ADC", partial(_check_adc, config, calibrations)),
         ("display", partial(_check_display, config)),
         ("state folder", partial(_check_folder, config.meter.state_dir)),
     )
@@ -141,19 +143,21 @@ def check(config: Config, calibration: Calibration) -> Iterator[Finding]:
             yield Finding(what, False, str(error))
 
 
-def _check_adc(config: Config, calibration: Calibration) -> str:
+def _check_adc(config: Config, calibrations: tuple[Calibration, ...]) -> str:
     converter = wiring.open_converter(config, paced=False)
     try:
         read = wiring.block_reader(converter, config)
         blocks = [read() for _ in range(CHECK_BLOCKS)]
     finally:
         converter.close()
-    channels = (config.grid.voltage_channel, config.grid.current_channel)
-    waveforms = [calc.align(block, channels, calibration) for block in blocks]
+    circuits = [
+        ((circuit.voltage_channel, circuit.current_channel), calibration)
+        for circuit, calibration in zip(config.in_order, calibrations, strict=True)
+    ]
     measured: list[Quantities] = [
         window
         for window in calc.stream(
-            waveforms,
+            (calc.align_circuits(block, circuits) for block in blocks),
             config.meter.nominal_hz,
             mains_min_v=wiring.MAINS_MIN_SHARE * config.meter.nominal_v,
         )
@@ -161,15 +165,40 @@ def _check_adc(config: Config, calibration: Calibration) -> str:
     ]
     taken_s = float(blocks[-1].t_ns[-1, -1] - blocks[0].t_ns[0, 0]) / 1e9
     rate_hz = sum(block.codes.size for block in blocks) / taken_s
-    batch = acquire.whole_batch(channels, converter.batch)
+    batch = acquire.whole_batch(config.channels, converter.batch)
     text = f"{rate_hz:.0f} conversions/s, {batch} a call"
     if not measured:
         return f"{text}; no window could be measured in {taken_s:.1f} s"
     mean = calc.aggregate(measured)
+    parts = [_circuit_words("grid", mean)]
+    for circuit, other in zip(config.in_order[1:], mean.others, strict=True):
+        parts.append(_circuit_words(circuit.role, other))
+        if circuit.voltage_channel != config.grid.voltage_channel:
+            parts.append(_synchronism_words(circuit.role, mean, other))
+    return "; ".join([text, *parts])
+
+
+def _circuit_words(role: str, mean: Quantities) -> str:
     frequency = "no mains" if mean.frequency_hz is None else f"{mean.frequency_hz:.3f} Hz"
     return (
-        f"{text}; {mean.voltage_v:.2f} V, {mean.current_a:.3f} A, {mean.power_w:.1f} W, {frequency}"
+        f"{role} {mean.voltage_v:.2f} V, {mean.current_a:.3f} A, {mean.power_w:.1f} W, {frequency}"
     )
+
+
+def _synchronism_words(role: str, network: Quantities, other: Quantities) -> str:
+    """Whether the circuit's voltage is in step with the network's."""
+    found = synchronism.compare(_voltage(network), _voltage(other))
+    if found.permitted:
+        return (
+            f"{role} in step: ΔV {found.voltage_pct:+.2f} %, Δf {found.frequency_hz:+.3f} Hz, "
+            f"Δφ {found.phase_deg:+.2f}°"
+        )
+    return f"{role} not in step: {', '.join(found.reasons)}"
+
+
+def _voltage(side: Quantities) -> Voltage:
+    phasor_v = complex(side.voltage_phasor_v[0]) if len(side.voltage_phasor_v) else 0j
+    return Voltage(side.voltage_v, side.frequency_hz, phasor_v)
 
 
 def _check_display(config: Config) -> str:

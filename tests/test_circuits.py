@@ -21,9 +21,11 @@ from tests.chain import NOMINAL
 GRID, LEG2, SOLAR = (0, 1), (2, 3), (0, 4)
 
 
-def load(volts: float, amps: float, lag_deg: float, turned_deg: float = 0.0) -> Mains:
+def load(
+    volts: float, amps: float, lag_deg: float, turned_deg: float = 0.0, hertz: float = 60.0
+) -> Mains:
     def at(t_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        turned = 2 * pi * 60.0 * t_s + np.radians(turned_deg)
+        turned = 2 * pi * hertz * t_s + np.radians(turned_deg)
         return (
             volts * sqrt(2) * np.sin(turned),
             amps * sqrt(2) * np.sin(turned - np.radians(lag_deg)),
@@ -119,3 +121,17 @@ def test_the_angle_between_two_measured_voltages_is_the_one_on_the_socket() -> N
     )
     angle = np.degrees(np.angle(other.voltage_phasor_v[0] / network.voltage_phasor_v[0]))
     assert angle == pytest.approx(-12.0, abs=0.05)
+
+
+def test_a_second_voltage_has_a_frequency_of_its_own() -> None:
+    network, other = measured(
+        {GRID: load(127.0, 3.0, 0.0), LEG2: load(127.0, 3.0, 0.0, hertz=60.4)}
+    )
+    assert network.frequency_hz == pytest.approx(60.0, abs=0.005)
+    assert other.frequency_hz == pytest.approx(60.4, abs=0.02)
+
+
+def test_a_second_voltage_that_is_dead_has_no_frequency() -> None:
+    _, other = measured({GRID: load(127.0, 3.0, 0.0), LEG2: load(0.0, 0.0, 0.0)})
+    assert other.frequency_hz is None
+    assert other.power_factor is None

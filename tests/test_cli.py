@@ -237,3 +237,12 @@ def test_every_command_explains_itself(command: str) -> None:
     done = call(command, "--help")
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) > 5
+
+
+def test_check_says_whether_a_second_voltage_is_in_step(folder: Path) -> None:
+    leg = '[[circuit]]\nrole = "leg2"\nvoltage_channel = 2\ncurrent_channel = 3\n'
+    words = 'leg2 = "voltage=128 current=2 pf=1 angle={angle}"\n'
+    for angle, said in (("3", "leg2 in step: ΔV +0.79 %"), ("180", "not in step: Δφ")):
+        text = CONFIG.replace("[display]", f"{leg}[display]") + words.format(angle=angle)
+        (folder / "meterd.toml").write_text(text)
+        assert said in call("check", *at(folder)).stdout
