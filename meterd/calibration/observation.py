@@ -19,6 +19,8 @@ FIT_HARMONICS = 40
 FIT_BAND = 0.4
 """Harmonics up to this share of the sampling rate are fitted."""
 FIT_PIECE = 32
+FIT_SAMPLES_MIN = 320
+"""A block with fewer was preempted and says little of 83 unknowns."""
 FIT_SAMPLES = 30_000
 """Zero and noise come from the last ones alone, so that a long observation needs no memory."""
 
@@ -68,15 +70,15 @@ def observe(
     channels = (circuit.voltage_channel, circuit.current_channel)
     recent: deque[Waveform] = deque()
     windows: list[Quantities] = []
-    shares: deque[float] = deque()
+    share = 0.0
 
     def waveforms() -> Iterator[Waveform]:
-        share, start_ns = 0.0, None
+        nonlocal share
+        start_ns = None
         while share < 1.0:
             block = read()
             start_ns = int(block.t_ns[0, 0]) if start_ns is None else start_ns
             share = min(1.0, (int(block.t_ns[-1, -1]) - start_ns) / 1e9 / seconds)
-            shares.append(share)
             waveform = calc.align(block, channels, calibration)
             recent.append(waveform)
             while len(recent) > 1 and sum(len(w.t_s) for w in recent) > FIT_SAMPLES:
@@ -87,7 +89,7 @@ def observe(
     for window in stream:
         if not isinstance(window, Missed):
             windows.append(window)
-        yield Progress(shares[-1], windows[-1] if windows else None)
+        yield Progress(share, windows[-1] if windows else None)
     if not windows:
         raise CalibrationRefusedError("nothing could be measured; look at meterctl check")
     yield _observation(windows, list(recent), calibration, nominal_hz)
@@ -98,10 +100,14 @@ def _observation(
 ) -> Observation:
     mean = calc.aggregate(windows)
     frequency_hz = mean.frequency_hz or nominal_hz
-    fits = [_fit(w.t_s, w.voltage_v, frequency_hz) for w in recent]
-    amp_fits = [_fit(w.current_t_s, w.current_a, frequency_hz) for w in recent]
-    volts_dc, volts_noise = _middle(fits)
-    amps_dc, amps_noise = _middle(amp_fits)
+    full = [w for w in recent if len(w.t_s) >= FIT_SAMPLES_MIN]
+    if not full:
+        raise CalibrationRefusedError(
+            f"no block has the {FIT_SAMPLES_MIN} samples that zero and noise are found from; look "
+            "at meterctl check"
+        )
+    volts_dc, volts_noise = _middle([_fit(w.t_s, w.voltage_v, frequency_hz) for w in full])
+    amps_dc, amps_noise = _middle([_fit(w.current_t_s, w.current_a, frequency_hz) for w in full])
     whole = [w for w in windows if not w.flags & Quality.SHORT] or windows
     return Observation(
         mean=mean,
@@ -128,13 +134,8 @@ def _fit(
     """DC and the rms noise of a sample of one block, by least squares at the true instants.
 
     The fundamental may drift within the block (two terms more), or a frequency off by 10 mHz
-    would look like noise. A block without samples says nothing: 0 and 0 would be made up.
+    would look like noise.
     """
-    if len(t_s) < 8 * FIT_HARMONICS:
-        raise CalibrationRefusedError(
-            f"{len(t_s)} samples in a block are too few to find zero and noise; look at "
-            "meterctl check"
-        )
     within = t_s - t_s.mean()
     span_s = float(np.ptp(within))
     orders = np.arange(1, 1 + min(FIT_HARMONICS, int(FIT_BAND * len(t_s) / span_s / frequency_hz)))
