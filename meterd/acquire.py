@@ -40,6 +40,8 @@ FRAME_BYTES = 3
 PREEMPTED_FACTOR = 1.1
 PREEMPTED_EXTRA_NS = 200_000
 TIMING_REPEATS = 25
+TIMING_CONVERSIONS = 2500
+"""Short batches are timed more often: the error of the period goes with 1 / batch."""
 RETRY_MAX = 5
 RETRY_WAIT_S = 0.2
 
@@ -217,7 +219,7 @@ def measure_timing(
 
     def taken_ns(tx: NDArray[np.uint8]) -> list[int]:
         taken = []
-        for _ in range(TIMING_REPEATS):
+        for _ in range(max(TIMING_REPEATS, TIMING_CONVERSIONS // batch)):
             before = clock_ns()
             adc.transfer(tx)
             taken.append(clock_ns() - before)

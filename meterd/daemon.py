@@ -9,13 +9,15 @@ import ctypes
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from meterd import __version__, calc, config, interval, store, wire, wiring
 from meterd.acquire import Acquisition
+from meterd.calibration import history
+from meterd.calibration.history import Change
 from meterd.config import Config
 from meterd.interval import Interval, Origin
 from meterd.metrology import demand, starting
@@ -263,7 +265,8 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
     )
     display = panel.start(stop_display, on_screen)
     try:
-        record_boot(record, chosen, calibrations, int(converter.utc_s()))
+        changes = history.read(place).changes
+        record_boot(record, chosen, calibrations, int(converter.utc_s()), changes)
         acquisition = Acquisition(wiring.block_reader(converter, chosen))
         _stop_on_signals(acquisition)
         acquisition.start()
@@ -296,19 +299,47 @@ def _stop_on_signals(acquisition: Acquisition) -> None:
 
 
 def record_boot(
-    record: Store, chosen: Config, calibrations: tuple[Calibration, ...], now_utc_s: int
+    record: Store,
+    chosen: Config,
+    calibrations: tuple[Calibration, ...],
+    now_utc_s: int,
+    changes: Sequence[Change] = (),
 ) -> None:
     """Write into the record which program starts, and what changed in its calibration."""
     detail = {"version": __version__, "serial": chosen.meter.serial}
     store.record_event(record, "boot", detail, now_utc_s=now_utc_s)
-    new = {
+    new: dict[str, dict[str, float]] = {
         circuit.role: asdict(calibration)
         for circuit, calibration in zip(chosen.in_order, calibrations, strict=True)
     }
     last = store.last_event(record, "calibration")
     old = last["new"] if last else None
     if old != new:
-        store.record_event(record, "calibration", {"old": old, "new": new}, now_utc_s=now_utc_s)
+        told = {"old": old, "new": new, "by": _who_calibrated(new, changes)}
+        store.record_event(record, "calibration", told, now_utc_s=now_utc_s)
+
+
+def _who_calibrated(
+    new: Mapping[str, Mapping[str, float]], changes: Sequence[Change]
+) -> dict[str, dict[str, object] | None]:
+    """For each circuit the logged change that made its calibration; None: changed by hand."""
+    found: dict[str, dict[str, object] | None] = {}
+    for role, calibration in new.items():
+        latest = next((change for change in reversed(changes) if change.circuit == role), None)
+        made_it = latest is not None and all(
+            latest.new.get(name) == value for name, value in calibration.items()
+        )
+        found[role] = (
+            {
+                "counter": latest.counter,
+                "utc_s": latest.utc_s,
+                "by": latest.by,
+                "method": latest.method,
+            }
+            if made_it and latest is not None
+            else None
+        )
+    return found
 
 
 def clock_state() -> str:

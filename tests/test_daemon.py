@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from meterd import acquire, config, daemon, store, wire, wiring
+from meterd.calibration.history import Change
 from meterd.daemon import Meter
 from meterd.errors import HardwareError
 from meterd.model import Quantities, Reading, Registers, SampleBlock
@@ -353,3 +354,25 @@ solar = "voltage=120 current=9 pf=1"
     assert roles["house"].power_w == pytest.approx(legs_w + 120.0 * 9.0, rel=5e-3)
     assert desk.registers().import_j == 0
     assert desk.registers().export_j == pytest.approx(-legs_w * 11.0, rel=0.03)
+
+
+def test_the_record_says_who_calibrated_and_when_nobody_is_known(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+    changed = replace(NOMINAL, current_delay_s=1e-4)
+    values: dict[str, float | None] = {**asdict(changed)}
+    change = Change(7, 1_763_850_000, "grid", "ana", "guided", {}, {}, {}, values)
+    record = store.open_store(desk.config.meter.readings_path, now_utc_s=1)
+    try:
+        daemon.record_boot(record, desk.config, (changed,), 1, [change])
+        first = store.last_event(record, "calibration")
+        by_hand = replace(changed, current_delay_s=2e-4)
+        daemon.record_boot(record, desk.config, (by_hand,), 2, [change])
+        second = store.last_event(record, "calibration")
+    finally:
+        store.close(record)
+    assert first is not None
+    assert first["by"] == {
+        "grid": {"counter": 7, "utc_s": 1_763_850_000, "by": "ana", "method": "guided"}
+    }
+    assert second is not None
+    assert second["by"] == {"grid": None}

@@ -17,7 +17,7 @@ OPENS_AT = 0.5
 """Share of the starting current from which on it counts …"""
 CLOSES_AT = 0.4
 """… and below which it stops."""
-HARMONIC_SHARE = 1.5
+HARMONIC_SHARE = 2.0
 """A current without power of its own scatters more: it opens at this multiple."""
 MEMORY = 0.2
 """Weight of the newest window: a memory of about a second."""
