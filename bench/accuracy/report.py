@@ -19,8 +19,7 @@ from bench.accuracy.rows import Row, Table
 IMAGES = ("accuracy-pf100.svg", "accuracy-pf050-lagging.svg", "accuracy-pf080-leading.svg")
 
 PICTURE_WORDS = (
-    "Error of power against current, with the limits of both classes; "
-    "meterd lies on the zero line"
+    "Error of power against current, with the limits of both classes; meterd lies on the zero line"
 )
 
 
@@ -94,10 +93,7 @@ def markdown(results: Results, *, seed: int, command: str) -> str:
         ),
         "## In short\n\n" + _summary(results.tables),
         "## Beside other meters\n\n" + comparison.peers_markdown(results.lines),
-        *(
         *(f"![{PICTURE_WORDS}](images/{name})\n" for name in IMAGES),
-            for name in IMAGES
-        ),
         "<details><summary>The figures of the pictures, error of power in %</summary>\n\n"
         + comparison.points_markdown(results.points)
         + "\n</details>\n",
