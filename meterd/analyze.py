@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from meterd import calc
 from meterd.errors import RecordingError
 from meterd.metrology.events import Events, detect
 from meterd.metrology.half_cycle import LastHalf, half_cycles
+from meterd.metrology.ieee1459 import components
 from meterd.model import Calibration, HalfCycles, Missed, Quality, Quantities, Registers, Waveform
 from meterd.recording import Recording
 from meterd.simulate.frontend import FrontEnd
@@ -268,10 +269,7 @@ def nominal_calibration(front_end: FrontEnd, scales: tuple[float, float]) -> Cal
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
     """The analysis for a program: the keys of docs/units.md."""
-    harmonics = {
-        "voltage_v": analysis.quantities.harmonic_voltage_v.tolist(),
-        "current_a": analysis.quantities.harmonic_current_a.tolist(),
-    }
+    parts = components(analysis.quantities)
     return {
         "duration_s": analysis.quantities.duration_s,
         "windows": analysis.windows,
@@ -279,7 +277,8 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         **{name: getattr(analysis.quantities, name) for name in PRINTED},
         "import_j": analysis.registers.import_j,
         "export_j": analysis.registers.export_j,
-        "harmonics": harmonics,
+        "harmonics": _harmonics_json(analysis.quantities),
+        "ieee1459": None if parts is None else asdict(parts),
         "nominal_v": analysis.nominal_v,
         "events": [
             {
@@ -293,6 +292,20 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         ],
         "flags": [flag.name for flag in Quality if flag in analysis.quantities.flags and flag],
         "remarks": list(analysis.remarks),
+    }
+
+
+def _harmonics_json(quantities: Quantities) -> dict[str, list[float]]:
+    """Line by line, the fundamental first; angles from the voltage's rising zero crossing."""
+    # A sine of order h that begins at the crossing has a phasor of e^jwt turned by h quarters.
+    quarters = 1j ** (1 - np.arange(1, len(quantities.voltage_phasor_v) + 1))
+    return {
+        "voltage_v": quantities.harmonic_voltage_v.tolist(),
+        "current_a": quantities.harmonic_current_a.tolist(),
+        "voltage_angle_deg": np.degrees(np.angle(quantities.voltage_phasor_v * quarters)).tolist(),
+        "current_angle_deg": np.degrees(np.angle(quantities.current_phasor_a * quarters)).tolist(),
+        "power_w": quantities.harmonic_va.real.tolist(),
+        "reactive_var": quantities.harmonic_va.imag.tolist(),
     }
 
 

@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from meterd import calc
+from meterd.analyze import analyze, as_json
 from meterd.metrology.ieee1459 import components
 from meterd.model import Quantities, Waveform
+from meterd.recording import Recording
 from tests.test_calc import mean_of, signal
 
 VOLTS = {1: (100.0, 0.0), 3: (8.0, -70.0), 5: (15.0, 140.0), 7: (5.0, 20.0)}
@@ -103,3 +105,16 @@ def test_the_interfering_harmonics_of_iec_62053_21() -> None:
     assert seen.voltage_v == pytest.approx(100.49876, rel=1e-4)
     assert seen.current_a == pytest.approx(10.770330, rel=1e-4)
     assert seen.power_factor == pytest.approx(0.9608235, rel=1e-4)
+
+
+def test_a_program_is_told_each_lines_angle_and_power_and_the_resolution() -> None:
+    waveform = signal(volts=VOLTS, amps=AMPS)
+    found = analyze(Recording(waveform.t_s, waveform.voltage_v, waveform.current_a))
+    said = as_json(found)
+    lines = said["harmonics"]
+    for order, (amps, angle) in AMPS.items():
+        shown = lines["current_angle_deg"][order - 1]
+        assert (shown - angle + 180) % 360 - 180 == pytest.approx(0.0, abs=0.2)
+        assert lines["current_a"][order - 1] == pytest.approx(amps, rel=2e-3)
+    assert sum(lines["power_w"]) == pytest.approx(8632.78855, rel=1e-3)
+    assert said["ieee1459"]["nonfundamental_va"] == pytest.approx(3258.47357, rel=1e-3)
