@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meterd import calc
 from meterd.errors import RecordingError
@@ -17,13 +16,8 @@ from meterd.metrology.ieee1459 import components
 from meterd.model import Calibration, HalfCycles, Missed, Quality, Quantities, Registers, Waveform
 from meterd.recording import Recording
 from meterd.simulate.frontend import FrontEnd
-from meterd.wiring import ANALYSIS_MAINS_MIN_V, NOMINAL_HZ, through_the_chain
+from meterd.wiring import ANALYSIS_MAINS_MIN_V, NOMINAL_HZ, fitting_scales, through_the_chain
 
-CHAIN_VOLTAGE_V = 127.0
-CHAIN_CURRENT_A = 40.0
-CHAIN_PEAK_V = 240.0
-CHAIN_PEAK_A = 60.0
-"""The front end's ends of range are 250 V and 62.5 A."""
 CHAIN_LEAD_S = 0.1
 NOISE_CODES = 0.5
 NOMINAL_V_60_HZ = (120, 127, 208, 220, 240, 277, 440, 480, 7967, 13279, 13800, 19919, 23000, 34500)
@@ -87,7 +81,7 @@ def analyze(
     part = recording.between(from_s, to_s)
     scales, origin_s, waveforms = None, 0.0, [part.waveform()]
     if chain:
-        scales = _scales(part)
+        scales = fitting_scales(part)
         # The converter runs before and after the part, so that no cycle at its ends is lost.
         begin_s = float(part.t_s[0]) if from_s is None else from_s
         end_s = float(part.t_s[-1]) if to_s is None else to_s
@@ -222,21 +216,6 @@ def _remarks(
     if Quality.CLIPPED in flags:
         remarks.append("the ADC was at the end of its range: rms values are too low")
     return tuple(remarks)
-
-
-def _scales(recording: Recording) -> tuple[float, float]:
-    """What the recording is divided by, (1, 1) where it fits the front end as it is."""
-    return (
-        _scale(recording.voltage_v, CHAIN_PEAK_V, CHAIN_VOLTAGE_V),
-        _scale(recording.current_a, CHAIN_PEAK_A, CHAIN_CURRENT_A),
-    )
-
-
-def _scale(values: NDArray[np.float64], peak_max: float, rms: float) -> float:
-    peak = float(np.max(np.abs(values)))
-    if peak <= peak_max:
-        return 1.0
-    return max(float(np.sqrt(np.mean(values**2))) / rms, peak / peak_max)
 
 
 def _chain_waveforms(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import signal
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -251,42 +251,30 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
     calibrations = tuple(
         config.load_calibration(place, circuit.role) for circuit in chosen.in_order
     )
-    converter = wiring.open_converter(chosen)
-    chosen.meter.state_dir.mkdir(parents=True, exist_ok=True)
-    record = store.open_store(chosen.meter.readings_path, now_utc_s=int(converter.utc_s()))
-    stop_display = threading.Event()
-    panel = Panel(
-        chosen,
-        record.stream,
-        converter.clock_ns,
-        converter.utc_s,
-        clock_state,
-        lambda: store.next_seq(record) - 1,
-    )
-    display = panel.start(stop_display, on_screen)
-    try:
+    with ExitStack() as opened:
+        converter = wiring.open_converter(chosen)
+        opened.callback(converter.close)
+        chosen.meter.state_dir.mkdir(parents=True, exist_ok=True)
+        record = store.open_store(chosen.meter.readings_path, now_utc_s=int(converter.utc_s()))
+        opened.callback(store.close, record)
+        panel = Panel(
+            chosen,
+            record.stream,
+            converter.clock_ns,
+            converter.utc_s,
+            clock_state,
+            lambda: store.next_seq(record) - 1,
+        )
+        opened.callback(panel.stop, STOP_S)
+        panel.start(on_screen)
         changes = history.read(place).changes
         record_boot(record, chosen, calibrations, int(converter.utc_s()), changes)
         acquisition = Acquisition(wiring.block_reader(converter, chosen))
         _stop_on_signals(acquisition)
         acquisition.start()
         log.info("meter %s measures; stream %s", chosen.meter.serial, record.stream)
-        meter = Meter(
-            config=chosen,
-            calibrations=calibrations,
-            store=record,
-            clock_ns=converter.clock_ns,
-            utc_s=converter.utc_s,
-            clock_state=clock_state,
-            show=panel.show,
-        )
-        run(meter, acquisition)
-    finally:
-        stop_display.set()
-        if display is not None:
-            display.join(STOP_S)
-        store.close(record)
-        converter.close()
+        clocks = (converter.clock_ns, converter.utc_s, clock_state)
+        run(Meter(chosen, calibrations, record, *clocks, show=panel.show), acquisition)
 
 
 def _stop_on_signals(acquisition: Acquisition) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from meterd.metrology.circuits import house_w
 from meterd.metrology.demand import NO_DEMAND, Demand
@@ -21,6 +21,20 @@ from meterd.model import (
 WINDOWS_PER_AGGREGATE = 15
 """150 cycles at 50 Hz, 180 at 60 Hz: the 3 s aggregation of IEC 61000-4-30."""
 
+MEASURED = (
+    "frequency_hz",
+    "voltage_v",
+    "current_a",
+    "power_w",
+    "apparent_va",
+    "reactive_var",
+    "nonactive_var",
+    "power_factor",
+    "phase_deg",
+    "thd_voltage_pct",
+    "thd_current_pct",
+)
+"""What a reading says of an interval; its names are those of the quantities."""
 EVENTS_MAX = 20
 """A reading names this many events; all of them are in the meter's own record."""
 
@@ -144,28 +158,14 @@ def reading(
         coverage_pct=min(100.0, 100.0 * measured_s / interval_s),
         clock=origin.clock,
         flags=[flag.name for flag in Quality if flag & flags and flag.name],
-        frequency_hz=measured.frequency_hz if measured else None,
-        voltage_v=measured.voltage_v if measured else None,
-        current_a=measured.current_a if measured else None,
-        power_w=measured.power_w if measured else None,
-        apparent_va=measured.apparent_va if measured else None,
-        reactive_var=measured.reactive_var if measured else None,
-        nonactive_var=measured.nonactive_var if measured else None,
-        power_factor=measured.power_factor if measured else None,
-        phase_deg=measured.phase_deg if measured else None,
-        thd_voltage_pct=measured.thd_voltage_pct if measured else None,
-        thd_current_pct=measured.thd_current_pct if measured else None,
+        **{name: getattr(measured, name) if measured else None for name in MEASURED},
         import_j=registers.import_j,
         export_j=registers.export_j,
         reactive_q1_vars=registers.reactive_vars[0],
         reactive_q2_vars=registers.reactive_vars[1],
         reactive_q3_vars=registers.reactive_vars[2],
         reactive_q4_vars=registers.reactive_vars[3],
-        voltage_min_v=interval.extremes.voltage_min_v if interval.extremes else None,
-        voltage_max_v=interval.extremes.voltage_max_v if interval.extremes else None,
-        current_max_a=interval.extremes.current_max_a if interval.extremes else None,
-        power_min_w=interval.extremes.power_min_w if interval.extremes else None,
-        power_max_w=interval.extremes.power_max_w if interval.extremes else None,
+        **(asdict(interval.extremes) if interval.extremes else {}),
         demand_w=demand.last_w,
         demand_max_w=demand.max_w,
         demand_max_end_utc_s=demand.max_end_utc_s,

@@ -38,26 +38,34 @@ class Panel:
         self._clock_ns, self._utc_s = clock_ns, utc_s
         self._clock_state, self._last_seq = clock_state, last_seq
         self._wanted = LatestScreen()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self._recent: list[Quantities] = []
         self._began_ns = clock_ns()
         self._shown_ns = self._status_ns = self._began_ns - round(1e9 * STATUS_S)
         self._status = Status(config.meter.serial, None, "unknown", "unknown")
 
-    def start(
-        self, stop: threading.Event, on_screen: Callable[[Screen], None] | None
-    ) -> threading.Thread | None:
-        """Keep the configured display at the latest screen; None where there is none.
+    def start(self, on_screen: Callable[[Screen], None] | None = None) -> None:
+        """Keep the configured display, if there is one, at the latest screen.
 
         ``on_screen`` sees each screen of a simulated display, read back from its controller.
         """
         display = self._config.display
         if display.device == "none":
-            return None
+            return
         if display.device == "simulated":
             opener = wiring.simulated_display(display.address, self._clock_ns, on_screen)
         else:
             opener = partial(lcd.open_display, display.port, display.address)
-        return lcd.start_display(opener, self._wanted, stop)
+        self._thread = lcd.start_display(opener, self._wanted, self._stop)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Write the last screen and let go of the display; False: it still hangs."""
+        self._stop.set()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def show(self, window: Quantities | None, registers: Registers) -> None:
         """Take note of a window; None: it could not be measured."""

@@ -49,8 +49,7 @@ converter = wiring.Converter(adc, clock_ns, utc_s, adc.batch_size, adc.close)
 chosen.meter.state_dir.mkdir()
 record = store.open_store(chosen.meter.state_dir / "readings.sqlite", now_utc_s=int(utc_s()))
 shown = panel.Panel(chosen, record.stream, clock_ns, utc_s, lambda: "synced", lambda: 0)
-stop = threading.Event()
-thread = shown.start(stop, None)
+shown.start()
 read = wiring.block_reader(converter, chosen)
 began_ns = clock_ns()
 end_ns = began_ns + measured_s * 1e9
@@ -62,12 +61,11 @@ meter = daemon.Meter(
 )
 daemon.run(meter, blocks)
 read_s = (clock_ns() - began_ns) / 1e9  # the last block is read whole
-stop.set()
-thread.join(10)
+ended = shown.stop(10)
 registers = store.load_registers(record)
 store.close(record)
 converter.close()
-print(json.dumps([registers.import_j, registers.export_j, thread.is_alive(), read_s]))
+print(json.dumps([registers.import_j, registers.export_j, not ended, read_s]))
 """
 
 
