@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import threading
@@ -71,6 +73,13 @@ def main(
         say(console, "Ended.")
     except DemoError as error:
         say(Console(stderr=True), f"Error: {error}")
+        sys.exit(1)
+    except OSError as gone:
+        if gone.errno not in (errno.EIO, errno.EPIPE):
+            raise
+        # Nobody listens any more. What is still buffered for the terminal must not fail again
+        # while Python ends, or the exit status would be another one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
