@@ -86,8 +86,11 @@ def clock_time(language: Language, utc_s: int, zone: ZoneInfo) -> str:
 
 
 def age(language: Language, age_s: int) -> str:
-    """Such as ``hace 3 minutos``; a clock that is ahead of ours says ``hace 0 segundos``."""
-    span = timedelta(seconds=-max(0, age_s))
+    """Such as ``hace 3 minutos``; what is new, or dated by a clock ahead of ours, is a second old.
+
+    Of no time at all the library would say ``dentro de 0 segundos``.
+    """
+    span = timedelta(seconds=-max(1, age_s))
     return str(format_timedelta(span, threshold=1, add_direction=True, locale=language.locale))
 
 
