@@ -10,6 +10,7 @@ import numpy as np
 
 from meterd import calc
 from meterd.errors import RecordingError
+from meterd.interval import MEASURED
 from meterd.metrology.events import Events, detect
 from meterd.metrology.half_cycle import LastHalf, half_cycles
 from meterd.metrology.ieee1459 import components
@@ -27,20 +28,6 @@ NOMINAL_V_50_HZ = (230, 400, 690, 5774, 6351, 10000, 11000, 11547, 12702, 20000,
 """IEC 60038: low voltage; 10, 11, 20 and 22 kV to earth and between phases."""
 NOMINAL_SHARE = 0.1
 """Supply voltages stay within a tenth of the nominal one: further away none is taken."""
-PRINTED = (
-    "frequency_hz",
-    "voltage_v",
-    "current_a",
-    "power_w",
-    "apparent_va",
-    "reactive_var",
-    "nonactive_var",
-    "power_factor",
-    "phase_deg",
-    "thd_voltage_pct",
-    "thd_current_pct",
-)
-"""The quantities that are one number each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +240,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "duration_s": analysis.quantities.duration_s,
         "windows": analysis.windows,
         "cycles": analysis.quantities.cycles,
-        **{name: getattr(analysis.quantities, name) for name in PRINTED},
+        **{name: getattr(analysis.quantities, name) for name in MEASURED},
         "import_j": analysis.registers.import_j,
         "export_j": analysis.registers.export_j,
         "harmonics": _harmonics_json(analysis.quantities),
