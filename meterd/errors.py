@@ -47,3 +47,15 @@ class NotAReadingError(MeterdError):
 
 class CalibrationRefusedError(MeterdError):
     """These conditions are no place to calibrate at: change them and try again."""
+
+
+class KeyUnusableError(MeterdError):
+    """A key or a file of one cannot be used: name another one or put its backup back."""
+
+
+class StoreDamagedError(StoreError):
+    """The local database is damaged: quarantine it and begin a new stream."""
+
+
+class DiskFullError(StoreError):
+    """The local disk is full: free some space; nothing was stored."""

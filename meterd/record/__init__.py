@@ -1,0 +1,1 @@
+"""The record as evidence: rows that are chained, signed, checked and handed out."""
