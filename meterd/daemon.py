@@ -35,6 +35,7 @@ from meterd.model import (
     Registers,
     SampleBlock,
     Screen,
+    Stamp,
 )
 from meterd.panel import Panel
 from meterd.record.keys import key_folder, load_or_create
@@ -117,25 +118,26 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
     counted = Counted(store.load_registers(record.store), store.load_demand(record.store))
     kept = Kept(*[meter.clock_ns()] * 3)
     dark = Dark(store.last_saved_utc_s(record.store), meter.time.stamp().boottime_ms)
-    current = Interval(0, flags=Quality.RESTARTED)
+    current, last_at = Interval(0, flags=Quality.RESTARTED), meter.time.stamp()
     for window in windows:
         kept = follow_clock(meter, kept)
-        window_utc_s = meter.time.utc_s() - (meter.clock_ns() - window.end_ns) / 1e9
+        ended_at = meter.time.stamp((meter.clock_ns() - window.end_ns) / 1e9)
+        window_utc_s = ended_at.utc_s
         end_utc_s = interval.interval_end(window_utc_s, meter.config.meter.interval_s)
         if end_utc_s != current.end_utc_s:
-            keep_reading(meter, current, counted)
+            keep_reading(meter, current, counted, last_at)
             first = current.end_utc_s == 0
             current = replace(current, end_utc_s=end_utc_s) if first else Interval(end_utc_s)
         dark, outages = outage(meter, dark)
         counted, window, ended = watch_voltage(meter, counted, window, window_utc_s)
         counted, seen = count(meter, counted, window, window_utc_s)
         current = interval.with_events(interval.add(current, seen), (*outages, *ended))
-        kept = keep_registers(meter, counted, kept)
+        kept, last_at = keep_registers(meter, counted, kept), ended_at
         meter.show(None if isinstance(seen, Missed) else seen, counted.registers)
     # Stopped in the middle of an interval: it ends now.
     stopped_utc_s = interval.interval_end(meter.time.utc_s(), 1)
     current = replace(current, end_utc_s=min(current.end_utc_s, stopped_utc_s))
-    keep_reading(meter, current, counted)
+    keep_reading(meter, current, counted, last_at)
 
 
 def follow_clock(meter: Meter, kept: Kept) -> Kept:
@@ -239,16 +241,24 @@ def watch_demand(
     return running.block_end_utc_s
 
 
-def keep_reading(meter: Meter, ended: Interval, counted: Counted) -> None:
-    """Store the interval that ended, one transaction with its registers."""
+def keep_reading(meter: Meter, ended: Interval, counted: Counted, last_at: Stamp) -> None:
+    """Store the interval that ended, one transaction with its registers.
+
+    ``last_at`` is the end of its last window; by the date as it was then the interval's own end
+    is told, whatever has happened to the date since.
+    """
     if ended.end_utc_s == 0 or interval.is_empty(ended):
         return
+    left_ms = round(1000 * (ended.end_utc_s - last_at.utc_s))
+    end_at = replace(
+        last_at, utc_s=float(ended.end_utc_s), boottime_ms=max(0, last_at.boottime_ms + left_ms)
+    )
     meter.recorder.reading(
         Ended(
             ended,
             counted.registers,
             counted.demand,
-            meter.time.stamp(),
+            end_at,
             meter.config.meter.interval_s,
             meter.config.further_roles,
         )

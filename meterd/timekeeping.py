@@ -77,9 +77,9 @@ class Timekeeper:
         """The date now, seconds since 1970."""
         return self._clocks.boottime_s() + self._offset_s
 
-    def stamp(self) -> Stamp:
-        """Now, with how good it is."""
-        boottime_s = self._clocks.boottime_s()
+    def stamp(self, ago_s: float = 0.0) -> Stamp:
+        """The moment ``ago_s`` before now, with how good its date is."""
+        boottime_s = self._clocks.boottime_s() - ago_s
         return Stamp(self._boot, int(boottime_s * 1000), boottime_s + self._offset_s, self._clock)
 
     def follow(self) -> list[Happening]:
