@@ -226,7 +226,7 @@ def _write(pieces: Iterable[bytes], output: Path | None) -> int:
     try:
         with ExitStack() as opened:
             if output is None:
-                target: IO[bytes] = click.get_binary_stream("stdout")
+                target: IO[bytes] = sys.stdout.buffer
             else:
                 target = opened.enter_context(output.open("wb"))
             for piece in pieces:
