@@ -56,7 +56,8 @@ def claimed(
 def ndjson(reader: Reader, wanted: Range, countersigned: Countersigned | None) -> Iterator[bytes]:
     """The rows as a file that ``meterctl verify`` checks anywhere, line by line.
 
-    It ends with the last row that a signature covers, the meter's or the server's.
+    It ends with the signature that covers the last row wanted, a few rows behind it, or with the
+    last row that the meter's or the server's signature covers.
 
     Raises:
         StoreError: the record cannot be read, or holds no row of that time that is signed.
@@ -66,11 +67,12 @@ def ndjson(reader: Reader, wanted: Range, countersigned: Countersigned | None) -
     last_seq = store.last_seq(reader)
     if wanted.to_utc_s is not None:
         last_seq = min(last_seq, store.seq_at(reader, wanted.to_utc_s + 1) - 1)
-    end_seq = store.covered_seq(reader, last_seq)
-    if countersigned is not None:
-        hwm = read_receipt(countersigned).hwm
-        countersigned = countersigned if first_seq <= hwm <= last_seq else None
-        end_seq = max(end_seq, hwm) if countersigned is not None else end_seq
+    end_seq = store.covering_seq(reader, last_seq)
+    hwm = 0 if countersigned is None else read_receipt(countersigned).hwm
+    if not first_seq <= hwm <= max(last_seq, end_seq):
+        countersigned = None
+    elif end_seq < last_seq:
+        end_seq = max(end_seq, hwm)
     if end_seq < first_seq:
         raise StoreError("there is no signed row of that time: choose another, or wait a little")
     if first_seq > kept_seq:

@@ -19,7 +19,7 @@ from meterd.database.acknowledged import (
 )
 from meterd.database.asking import (
     checkpoint_from,
-    covered_seq,
+    covering_seq,
     every_row,
     first_kept,
     hash_at,
@@ -93,7 +93,7 @@ __all__ = [
     "close_acknowledged",
     "close_reader",
     "copy_registers",
-    "covered_seq",
+    "covering_seq",
     "events",
     "every_row",
     "first_kept",

@@ -132,18 +132,20 @@ def hash_at(reader: Reader, seq: int) -> bytes:
     return bytes(row[0])
 
 
-def covered_seq(reader: Reader, last_seq: int) -> int:
-    """The number of the last checkpoint up to a row; 0 where there is none.
+def covering_seq(reader: Reader, seq: int) -> int:
+    """The number of the first checkpoint that covers a row; the last one where none does yet, and
+    0 where there is none at all.
 
     Raises:
         StoreError: the database cannot be read.
     """
     with told(reader.path, "read"):
-        (seq,) = reader.connection.execute(
-            "SELECT coalesce(max(seq), 0) FROM record WHERE kind = 'checkpoint' AND seq <= ?",
-            (last_seq,),
+        (found,) = reader.connection.execute(
+            "SELECT coalesce((SELECT min(seq) FROM record WHERE kind = 'checkpoint' AND seq >= ?), "
+            "(SELECT max(seq) FROM record WHERE kind = 'checkpoint'), 0)",
+            (seq,),
         ).fetchone()
-    return int(seq)
+    return int(found)
 
 
 def checkpoint_from(reader: Reader, first_seq: int) -> bytes | None:
