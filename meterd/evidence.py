@@ -64,15 +64,7 @@ def ndjson(reader: Reader, wanted: Range, countersigned: Countersigned | None) -
     """
     kept_seq, before = store.first_kept(reader)
     first_seq = store.seq_at(reader, wanted.from_utc_s) if wanted.from_utc_s else kept_seq
-    last_seq = store.last_seq(reader)
-    if wanted.to_utc_s is not None:
-        last_seq = min(last_seq, store.seq_at(reader, wanted.to_utc_s + 1) - 1)
-    end_seq = store.covering_seq(reader, last_seq)
-    hwm = 0 if countersigned is None else read_receipt(countersigned).hwm
-    if not first_seq <= hwm <= max(last_seq, end_seq):
-        countersigned = None
-    elif end_seq < last_seq:
-        end_seq = max(end_seq, hwm)
+    end_seq, countersigned = _end(reader, first_seq, wanted, countersigned)
     if end_seq < first_seq:
         raise StoreError("there is no signed row of that time: choose another, or wait a little")
     if first_seq > kept_seq:
@@ -86,6 +78,20 @@ def ndjson(reader: Reader, wanted: Range, countersigned: Countersigned | None) -
         if seq > end_seq:
             return
         yield line + b"\n"
+
+
+def _end(
+    reader: Reader, first_seq: int, wanted: Range, countersigned: Countersigned | None
+) -> tuple[int, Countersigned | None]:
+    """The last row of a file, and the receipt if its row is in the file."""
+    last_seq = store.last_seq(reader)
+    if wanted.to_utc_s is not None:
+        last_seq = min(last_seq, store.seq_at(reader, wanted.to_utc_s + 1) - 1)
+    end_seq = store.covering_seq(reader, last_seq)
+    hwm = 0 if countersigned is None else read_receipt(countersigned).hwm
+    if not first_seq <= hwm <= max(last_seq, end_seq):
+        return end_seq, None
+    return max(end_seq, hwm), countersigned
 
 
 def csv_lines(reader: Reader, wanted: Range) -> Iterator[str]:

@@ -96,6 +96,8 @@ def test_a_full_disk_makes_readings_wait_and_they_go_in_in_their_order(kept: sto
     energies = [said(line).import_j for line in rows(kept) if said(line).kind == "reading"]
     assert energies == [24_000 * minute for minute in range(1, 40)]
     assert store.load_registers(kept).import_j == 24_000 * 39 + 5
+    told = [said(line).event for line in rows(kept) if said(line).kind == "event"]
+    assert told == ["fault", "dip", "fault_over"]
 
 
 def test_an_order_is_not_carried_out_while_it_cannot_be_recorded(kept: store.Store) -> None:
@@ -108,7 +110,8 @@ def test_an_order_is_not_carried_out_while_it_cannot_be_recorded(kept: store.Sto
         recorder.event("command", {"state": "accepted"})
     empty(kept)
     recorder.event("command", {"state": "accepted"})
-    assert [said(line).event for line in rows(kept) if said(line).kind == "event"] == ["command"]
+    told = [said(line).event for line in rows(kept) if said(line).kind == "event"]
+    assert told == ["fault", "fault_over", "command"]
 
 
 def test_what_waits_is_bounded_and_the_oldest_profile_goes_first(kept: store.Store) -> None:
