@@ -82,8 +82,12 @@ class _Period:
         if before.utc_s <= self.start_utc_s:
             self.joined_utc_s = before.utc_s
         self.steps += 1
-        self.import_j = _risen(self.import_j, before.import_j, point.import_j)
-        self.export_j = _risen(self.export_j, before.export_j, point.export_j)
+        if self.import_j is not None:
+            rise_j = point.import_j - before.import_j
+            self.import_j = self.import_j + rise_j if rise_j >= 0 else None
+        if self.export_j is not None:
+            rise_j = point.export_j - before.export_j
+            self.export_j = self.export_j + rise_j if rise_j >= 0 else None
 
     def span(self) -> EnergySpan:
         """What was counted, and from when to when."""
@@ -167,8 +171,3 @@ def _mean_power_w(points: Iterable[Point]) -> float | None:
             energy_j += point.power_w * point.measured_s
             measured_s += point.measured_s
     return energy_j / measured_s if measured_s > 0 else None
-
-
-def _risen(total_j: int | None, before_j: int, after_j: int) -> int | None:
-    """None once a register fell."""
-    return None if total_j is None or after_j < before_j else total_j + after_j - before_j

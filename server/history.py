@@ -14,6 +14,11 @@ from server.dates import CLOCKS_DATED
 from server.energy import Point
 from server.schema import READING, READING_DATE, STREAM_HEAD
 
+Place = tuple[int, int]
+"""Where a reading was counted: the ordinal of its stream, its number there."""
+Streams = dict[int, tuple[str, int]]
+"""By ordinal: the stream, and the number of its last reading."""
+
 
 def latest(connection: Connection, meter_id: int) -> RowMapping | None:
     """The newest reading of the newest stream: by count, for a meter's clock may be wrong.
@@ -61,15 +66,16 @@ def profile(
     )
     rows = connection.execute(query).all()
     streams = _streams(connection, meter_id)
-    torn = _torn(connection, meter_id, streams, rows)
+    torn = _torn(connection, meter_id, streams, [(ordinal, seq) for *_, seq, ordinal in rows])
     points: list[Point] = []
-    before: Any = None
-    for row in rows:
-        begins = before is None or row.ordinal != before.ordinal
-        if begins or (row.ordinal in torn and row.seq != before.seq + 1):
-            points.extend(_between(connection, meter_id, streams, before, row))
-        points.append(Point(*row[: len(Point._fields)]))
-        before = row
+    before: Place | None = None
+    for *quantities, seq, ordinal in rows:
+        here = (ordinal, seq)
+        begins = before is None or ordinal != before[0]
+        if begins or (ordinal in torn and before != (ordinal, seq - 1)):
+            points.extend(_between(connection, meter_id, streams, before, here))
+        points.append(Point._make(quantities))
+        before = here
     return points
 
 
@@ -104,8 +110,8 @@ def _same_row() -> Any:
     )
 
 
-def _streams(connection: Connection, meter_id: int) -> dict[int, tuple[str, int]]:
-    """The streams that have readings, by ordinal, each with the number of its last."""
+def _streams(connection: Connection, meter_id: int) -> Streams:
+    """The streams that have readings."""
     query = select(STREAM_HEAD.c.ordinal, STREAM_HEAD.c.stream, STREAM_HEAD.c.last_seq).where(
         STREAM_HEAD.c.meter_id == meter_id, STREAM_HEAD.c.last_seq.is_not(None)
     )
@@ -113,12 +119,12 @@ def _streams(connection: Connection, meter_id: int) -> dict[int, tuple[str, int]
 
 
 def _torn(
-    connection: Connection, meter_id: int, streams: dict[int, tuple[str, int]], rows: Sequence[Any]
+    connection: Connection, meter_id: int, streams: Streams, places: Sequence[Place]
 ) -> set[int]:
     """The streams in which readings of other dates were counted between these."""
     found: dict[int, list[int]] = {}
-    for row in rows:
-        found.setdefault(row.ordinal, []).append(row.seq)
+    for ordinal, seq in places:
+        found.setdefault(ordinal, []).append(seq)
     torn = set()
     for ordinal, numbers in found.items():
         query = select(func.count()).where(
@@ -134,25 +140,21 @@ def _torn(
 def _between(
     connection: Connection,
     meter_id: int,
-    streams: dict[int, tuple[str, int]],
-    before: Any,
-    row: Any,
+    streams: Streams,
+    before: Place | None,
+    here: Place,
 ) -> list[Point]:
-    """The reading that was counted last before ``row``, unless that is ``before``."""
-    stream, _ = streams[row.ordinal]
-    after_seq = before.seq if before is not None and before.ordinal == row.ordinal else 0
-    found = _last_before(connection, meter_id, stream, after_seq, row.seq)
+    """The reading that was counted last before ``here``, unless that is ``before``."""
+    ordinal, seq = here
+    after_seq = before[1] if before is not None and before[0] == ordinal else 0
+    found = _last_before(connection, meter_id, streams[ordinal][0], after_seq, seq)
     if found is None and after_seq == 0:
-        earlier = max((ordinal for ordinal in streams if ordinal < row.ordinal), default=None)
-        if earlier is None or (before is not None and _is_last(before, streams, earlier)):
+        earlier = max((other for other in streams if other < ordinal), default=None)
+        if earlier is None or before == (earlier, streams[earlier][1]):
             return []
         stream, last_seq = streams[earlier]
         found = _last_before(connection, meter_id, stream, last_seq - 1, last_seq + 1)
     return [] if found is None else [found]
-
-
-def _is_last(row: Any, streams: dict[int, tuple[str, int]], ordinal: int) -> bool:
-    return (row.ordinal, row.seq) == (ordinal, streams[ordinal][1])
 
 
 def _last_before(
