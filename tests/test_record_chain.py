@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from meterd.record.export import verify_file
 from meterd.record.rows import Place, checkpoint, checkpoint_row, said
 from meterd.record.signing import PublicKey, load_public, new_key, shown, sign, verifies
 from meterd.record.verify import Claimed, Report, verify
-from tests.records import KEY, METER, add_reading, example, open_new, recorder
+from tests.records import KEY, METER, WIRE, add_reading, example, open_new, recorder
 
 NOW = Stamp(1, 60_000, 1_763_846_400.0, "synced")
 ROWS = 200
@@ -252,3 +254,42 @@ def test_registers_that_fall_are_found_though_they_are_signed() -> None:
 def test_a_key_travels_as_text_and_is_compared_by_sixteen_digits() -> None:
     assert load_public(KEY.public.text, "here") == KEY.public
     assert shown(KEY.public.fingerprint).replace(" ", "").lower() == KEY.public.fingerprint[:16]
+
+
+GOLDEN = json.loads((WIRE / "chain.json").read_text())
+GOLDEN_ROWS = (WIRE / "chain.ndjson").read_bytes().splitlines()
+
+
+def golden(variant: dict[str, Any]) -> Report:
+    """A variant of the golden stream, which neither program's code has written."""
+    rows = {number + 1: line for number, line in enumerate(GOLDEN_ROWS)}
+    for number, line in variant.get("lines", {}).items():
+        rows[int(number)] = line.encode()
+    for number in variant.get("without", []):
+        del rows[number]
+    key = load_public(GOLDEN["keys"]["old"]["public_key"], "the golden file")
+    before = genesis(GOLDEN["meter"], GOLDEN["stream"])
+    claimed = Claimed(GOLDEN["meter"], GOLDEN["stream"], 1, before, key, whole=True)
+    return verify((rows[number] for number in sorted(rows)), claimed)
+
+
+def test_the_golden_stream_is_chained_and_signed_as_the_protocol_says() -> None:
+    assert genesis(GOLDEN["meter"], GOLDEN["stream"]).hex() == GOLDEN["genesis"]
+    at = genesis(GOLDEN["meter"], GOLDEN["stream"])
+    for line, head in zip(GOLDEN_ROWS, GOLDEN["heads"], strict=True):
+        at = link(at, line)
+        assert at.hex() == head
+    report = golden({})
+    assert report.verdict == "sound", report.problems
+    assert report.keys == [GOLDEN["keys"][name]["fingerprint"] for name in ("old", "new")]
+
+
+@pytest.mark.parametrize("variant", GOLDEN["variants"], ids=lambda variant: variant["name"])
+def test_what_was_done_to_the_golden_stream_is_found_where_it_shows(
+    variant: dict[str, Any],
+) -> None:
+    """A server waits for a row that is missing; from a file it was taken."""
+    report = golden(variant)
+    verdict = variant["verdict"]
+    assert report.verdict == ("tampered" if verdict == "incomplete" else verdict), report.problems
+    assert verdict == "sound" or report.problems[0].seq == variant["seq"]
