@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+import meterd_journal
 from meterd import (
     __version__,
     analyze,
@@ -31,11 +32,9 @@ from meterd.model import Reading, Screen
 
 __all__ = ["EXIT_CONFIG", "meterctl", "meterd", "meterd_sync"]
 
-LOG_FORMAT = "%(name)s: %(message)s"
 
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+def _log() -> None:
+    meterd_journal.log_to_journal_or_stderr()
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
@@ -52,7 +51,7 @@ def meterd(path: Path, print_screens: bool) -> None:
 
     Exit status 78 means that the configuration must be corrected first.
     """
-    _log_to_stderr()
+    _log()
 
     def print_screen(screen: Screen) -> None:
         click.echo("LCD|" + "|".join(screen.lines))
@@ -66,9 +65,11 @@ def meterd(path: Path, print_screens: bool) -> None:
 @click.version_option(__version__)
 def meterd_sync(path: Path) -> None:
     """Send what the server does not have yet, until SIGTERM."""
-    _log_to_stderr()
+    _log()
     with sentences():
-        sync.run(configuration.load(path))
+        config = configuration.load(path)
+        meterd_journal.always(METER=config.meter.serial)
+        sync.run(config)
 
 
 @click.group()

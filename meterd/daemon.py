@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from meterd import __version__, calc, config, interval, store, wire, wiring
+import meterd_journal
+from meterd import __version__, calc, config, interval, realtime, store, wire, wiring
 from meterd.acquire import Acquisition
 from meterd.calibration import history
 from meterd.calibration.history import Change
@@ -37,6 +40,7 @@ from meterd.model import (
 )
 from meterd.panel import Panel
 from meterd.store import Store
+from meterd.supervision import Supervision
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +135,8 @@ def outage(meter: Meter) -> tuple[EventRecord, ...]:
     if alive_utc_s is None or now_utc_s - alive_utc_s < OUTAGE_MIN_S:
         return ()
     record = EventRecord("outage", float(alive_utc_s), round(now_utc_s - alive_utc_s, 1), None)
-    log.warning("nothing was measured for %.0f s", record.duration_s)
+    fields = {"EVENT": record.kind}
+    log.warning("nothing was measured for %.0f s", record.duration_s, extra=fields)
     store.record_event(meter.store, record.kind, asdict(record), now_utc_s=int(now_utc_s))
     return (record,)
 
@@ -153,7 +158,8 @@ def watch_voltage(
             round(event.duration_s, 4),
             round(event.extreme_v, 3),
         )
-        log.warning("%s of %.3f s to %.1f V", record.kind, record.duration_s, event.extreme_v)
+        told = (record.kind, record.duration_s, event.extreme_v)
+        log.warning("%s of %.3f s to %.1f V", *told, extra={"EVENT": record.kind})
         store.record_event(meter.store, record.kind, asdict(record), now_utc_s=int(window_utc_s))
         records.append(record)
     if (ended or still_open) and isinstance(window, Quantities):
@@ -246,7 +252,9 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
     Raises:
         ConfigError, HardwareError, StoreError: with a sentence for whoever starts it.
     """
+    supervision = Supervision(os.environ, time.monotonic_ns)
     chosen = config.load(configuration)
+    meterd_journal.always(METER=chosen.meter.serial)
     place = config.calibration_path(configuration)
     calibrations = tuple(
         config.load_calibration(place, circuit.role) for circuit in chosen.in_order
@@ -269,16 +277,19 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
         panel.start(on_screen)
         changes = history.read(place).changes
         record_boot(record, chosen, calibrations, int(converter.utc_s()), changes)
-        acquisition = Acquisition(wiring.block_reader(converter, chosen))
-        _stop_on_signals(acquisition)
+        read = wiring.block_reader(converter, chosen)
+        acquisition = Acquisition(read if chosen.simulation else realtime.preferred(read))
+        _stop_on_signals(acquisition, supervision)
         acquisition.start()
         log.info("meter %s measures; stream %s", chosen.meter.serial, record.stream)
         clocks = (converter.clock_ns, converter.utc_s, clock_state)
-        run(Meter(chosen, calibrations, record, *clocks, show=panel.show), acquisition)
+        show = supervision.after(panel.show)
+        run(Meter(chosen, calibrations, record, *clocks, show=show), acquisition)
 
 
-def _stop_on_signals(acquisition: Acquisition) -> None:
+def _stop_on_signals(acquisition: Acquisition, supervision: Supervision) -> None:
     def stop(number: int, _frame: FrameType | None) -> None:
+        supervision.notifier.stopping()
         log.info("stopping on %s", signal.Signals(number).name)
         acquisition.request_stop()
 
