@@ -42,7 +42,7 @@ HANGING = """
 import sys, threading
 from pathlib import Path
 from meterd import wiring
-from meterd.cli import meterd
+from meterd.programs import meterd
 
 answer = wiring.SimulatedAdc.transfer
 def transfer(adc, tx):
@@ -259,3 +259,20 @@ def test_one_thread_is_preferred_by_the_limit_alone_without_a_capability(limit: 
     assert got["priority"] == limit
     assert got["main"] == os.SCHED_OTHER
     assert ("RLIMIT_RTPRIO is 0" in done.stderr) == (not limit)
+
+
+@pytest.mark.parametrize(
+    ("program", "foreign"),
+    [
+        ("daemon", ("requests", "urllib3", "apscheduler", "rich", "matplotlib", "server")),
+        ("sync", ("spidev", "RPLCD", "smbus2", "rich", "matplotlib", "server")),
+    ],
+)
+def test_a_program_holds_nothing_of_the_others_in_memory(
+    program: str, foreign: tuple[str, ...]
+) -> None:
+    line = f"import sys, meterd.programs, meterd.{program}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", line], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not set(foreign) & set(done.stdout.split())
