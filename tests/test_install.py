@@ -51,6 +51,19 @@ def install(
     return done.stdout
 
 
+def refused(root: Path, **environment: str) -> str:
+    """What an installation that does not succeed says."""
+    done = subprocess.run(
+        [str(INSTALL), "install-device", "--no-pip"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DESTDIR": str(root), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
     """Mode, time of change and content of every file."""
     return {
@@ -137,14 +150,7 @@ def test_the_command_line_stays_one_line_with_one_value_that_suffices(
 def test_a_command_line_of_two_lines_is_not_touched(root: Path) -> None:
     place = root / "boot" / "firmware" / "cmdline.txt"
     place.write_text("a\nb\n")
-    done = subprocess.run(
-        [str(INSTALL), "install-device", "--no-pip"],
-        env={"PATH": "/usr/bin:/bin", "DESTDIR": str(root), "ASSUME_YES": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "not one line" in done.stderr
+    assert "not one line" in refused(root, ASSUME_YES="1")
     assert place.read_text() == "a\nb\n"
 
 
@@ -184,14 +190,7 @@ def test_another_computer_is_told_that_the_buses_stay_as_they_are(tmp_path: Path
 
 
 def test_a_serial_that_the_meter_would_refuse_is_refused(root: Path) -> None:
-    done = subprocess.run(
-        [str(INSTALL), "install-device", "--no-pip"],
-        env={"PATH": "/usr/bin:/bin", "DESTDIR": str(root), "SERIAL": 'x"; rm'},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "SERIAL" in done.stderr
+    assert "SERIAL" in refused(root, SERIAL='x"; rm')
     assert not (root / "etc/meterd/meterd.toml").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -165,8 +166,10 @@ class Program:
             **os.environ,
             "NOTIFY_SOCKET": systemd.address,
             "WATCHDOG_USEC": str(TIMEOUT_US),
+            "PYTHONFAULTHANDLER": "1",  # as in the unit
         }
         arguments = ["--config", str(folder / "meter.toml"), str(folder)]
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # as in the unit
         self._log = folder / "log"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
@@ -207,6 +210,18 @@ def test_no_ping_comes_from_a_meter_whose_converter_hangs(
     assert systemd.said(1.0) is None
     (tmp_path / "hang").unlink()
     assert systemd.said(10.0) == "WATCHDOG=1"
+
+
+def test_a_meter_that_the_watchdog_ends_says_where_it_stood(
+    program: Program, systemd: Manager, tmp_path: Path
+) -> None:
+    systemd.wait_for("READY=1", START_WITHIN_S)
+    (tmp_path / "hang").touch()
+    time.sleep(1.0)
+    program.process.send_signal(signal.SIGABRT)  # what systemd sends when a ping is late
+    program.process.wait(20)
+    assert "Fatal Python error: Aborted" in program.log()
+    assert "in transfer" in program.log()
 
 
 def test_the_thread_that_samples_asks_once_and_goes_on_when_refused() -> None:

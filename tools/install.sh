@@ -241,6 +241,8 @@ install_device() {
 }
 
 install_server() {
+    # init may bring the database up to date, which is done to a server that stands still.
+    if live && systemctl is-active --quiet meterd-server; then systemctl stop meterd-server; fi
     programs '[server]'
     units meterd-server meterd-server
     if live; then
