@@ -49,8 +49,15 @@ def sine(t_s: NDArray[np.float64], rms_v: float = 127.0, hertz: float = 60.0) ->
     return waveform(t_s, sqrt(2) * rms_v * np.sin(2 * pi * hertz * t_s))
 
 
+def step(
+    of: Waveform, span_s: tuple[float, float], hertz: float | None, last: LastHalf | None = None
+) -> tuple[HalfCycles, LastHalf | None]:
+    (seen,), last = half_cycles(of, span_s, [hertz], last, nominal_hz=60.0)
+    return seen, last
+
+
 def one_step(of: Waveform, from_s: float, to_s: float, hertz: float = 60.0) -> HalfCycles:
-    return half_cycles(of, (from_s, to_s), hertz, None, nominal_hz=60.0)[0]
+    return step(of, (from_s, to_s), hertz)[0]
 
 
 def of_values(*shares: float, first: int = 0) -> HalfCycles:
@@ -93,11 +100,11 @@ def test_windows_lose_and_double_no_half_cycle() -> None:
     pieces: list[HalfCycles] = []
     last: LastHalf | None = None
     for k in range(4):
-        # A window's own samples and a few more, on a clock that begins with them.
-        part = calc.between(mains, 0.2 * k - 0.0005, 0.2 * (k + 1) + 0.0005)
+        # A window's own samples and those of the cycle before it, on a clock that begins with them.
+        part = calc.between(mains, 0.2 * k - 0.018, 0.2 * (k + 1) + 0.0005)
         shift_ns = 200_000_000 * k
         moved = replace(part, start_ns=shift_ns, t_s=part.t_s - shift_ns / 1e9)
-        piece, last = half_cycles(moved, (0.0, 0.2), 60.0, last, nominal_hz=60.0)
+        piece, last = step(moved, (0.0, 0.2), 60.0, last)
         pieces.append(piece)
     assert [len(piece.urms_v) for piece in pieces] == [23, 24, 24, 24]
     assert np.concatenate([p.end_ns for p in pieces]) == pytest.approx(whole.end_ns, abs=2)
@@ -124,27 +131,27 @@ def test_a_hole_in_the_samples_leaves_its_cycles_out_and_no_others() -> None:
 
 def test_a_window_after_missed_time_makes_no_cycle_with_the_one_before() -> None:
     mains = sine(even(1.0))
-    _, last = half_cycles(mains, (0.0, 0.2), 60.0, None, nominal_hz=60.0)
-    seen, _ = half_cycles(mains, (0.4, 0.6), 60.0, last, nominal_hz=60.0)
+    _, last = step(mains, (0.0, 0.2), 60.0, None)
+    seen, _ = step(mains, (0.4, 0.6), 60.0, last)
     assert len(seen.urms_v) == 23
     assert seen.begin_ns[0] == 400_000_000
 
 
 def test_a_frequency_is_followed_when_two_windows_in_a_row_say_it() -> None:
     mains = sine(even(1.5), hertz=50.0)
-    _, last = half_cycles(mains, (0.0, 0.2), 50.0, None, nominal_hz=60.0)
-    seen, last = half_cycles(mains, (0.2, 0.4), 61.0, last, nominal_hz=60.0)
+    _, last = step(mains, (0.0, 0.2), 50.0, None)
+    seen, last = step(mains, (0.2, 0.4), 61.0, last)
     assert seen.urms_v == pytest.approx(np.full(20, 127.0), abs=FLOAT_V)  # cut at 50 Hz
     assert last is not None
     assert last.frequency_hz == 50.0
-    _, last = half_cycles(mains, (0.4, 0.6), 61.05, last, nominal_hz=60.0)
+    _, last = step(mains, (0.4, 0.6), 61.05, last)
     assert last is not None
     assert last.frequency_hz == 61.05
 
 
 def test_without_mains_half_cycles_go_on_at_the_last_frequency() -> None:
-    _, last = half_cycles(sine(even(1.0)), (0.0, 0.2), 50.0, None, nominal_hz=60.0)
-    seen, _ = half_cycles(sine(even(1.0), 0.0), (0.2, 0.4), None, last, nominal_hz=60.0)
+    _, last = step(sine(even(1.0)), (0.0, 0.2), 50.0, None)
+    seen, _ = step(sine(even(1.0), 0.0), (0.2, 0.4), None, last)
     assert len(seen.urms_v) == 20
 
 
@@ -316,7 +323,7 @@ def test_events_come_out_of_short_pieces_of_a_stream() -> None:
     for result in results:
         hertz = None if isinstance(result, Missed) else result.frequency_hz
         span_s = (begin_s, begin_s + result.duration_s)
-        halves, last = half_cycles(mains, span_s, hertz, last, nominal_hz=60.0)
+        halves, last = step(mains, span_s, hertz, last)
         ended, still_open = detect(still_open, halves, NOMINAL_V)
         all_ended += ended
         begin_s += result.duration_s

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from meterd.errors import BadWindowError
 from meterd.metrology.interpolation import cubic, cubic_response, linear, linear_response
+from meterd.metrology.mean_squares import instants, means, noise_share, samples
 from meterd.model import Quality, Waveform
 
 HARMONICS_MAX = 63
@@ -32,89 +33,163 @@ OVERSAMPLING = 1.02
 """Grid points per sample; not 1, or every point would stand at the same place between samples."""
 BAND = 0.45
 """Lines up to this share of the sampling rate are reported."""
-RMS_BAND = 0.25
-"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
-coloured the noise too much to be taken out again."""
+POWER_BAND = 0.25
+"""Share of the sampling rate that powers take in and noise is estimated in: beyond it
+interpolation has coloured the noise too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
-    """Complex amplitudes (peak, not rms) of bins 0…K of one window; bin k lies at k / duration."""
+    """Complex amplitudes (peak, not rms) of bins 0…K of n windows; bin k lies at k / duration."""
 
-    lines: NDArray[np.complex128]  # (2, k) voltage and current, the latter de-skewed
+    lines: NDArray[np.complex128]  # (n, 2, k) voltage and current, the latter de-skewed
     band: int
-    """Bins 1…band − 1 make up rms values and powers."""
-    cycle_phasor: NDArray[np.complex128]  # (cycles,) of the voltage in each cycle by itself
-    half_square_v2: NDArray[np.float64]  # (2 · cycles,) mean squares of the voltage's half cycles
-    cycle_sampled: NDArray[np.bool_]  # (cycles,) False where something had to be filled in
-    end_ns: int
-    duration_s: float
-    gap_s: float
-    """How much of the window was not sampled and was filled from its other cycles."""
+    """Bins 1…band − 1 make up powers and are where noise is looked for."""
+    mean_square: NDArray[np.float64]  # (n, 2) of the samples themselves, DC taken out
+    noise_share: NDArray[np.float64]  # (n,) what of white noise's mean square a mean leaves
+    cycle_phasor: NDArray[np.complex128]  # (n, cycles) of the voltage in each cycle by itself
+    cycle_sampled: NDArray[np.bool_]  # (n, cycles) False where something had to be filled in
+    end_ns: list[int]
+    gap_s: list[float]
+    """How much of each window was not sampled and was filled from its other cycles."""
     sampling_hz: float
-    flags: Quality
+    flags: list[Quality]
+
+    def __len__(self) -> int:
+        return len(self.end_ns)
 
 
-def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) -> Spectra:
-    """Transform the samples in [start, start + duration], which hold ``cycles`` whole cycles.
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """One window's samples on evenly spaced points."""
+
+    z: NDArray[np.complex128]  # (count,) v + j·i
+    fine: bool
+    holes: NDArray[np.bool_] | None
+    gap_s: float
+    sampled: slice
+    spacing_s: float
+
+
+def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Spectra:
+    """Transform the windows between ``edges_s`` (n + 1,), each of ``cycles`` whole cycles.
+
+    Fewer of them where a later one cannot be measured, or not on as many points as the first.
 
     Raises:
-        BadWindowError: the samples do not cover the window, or leave too much of it out.
+        BadWindowError: the samples do not cover the first window, or leave too much of it out.
     """
+    first = _points(waveform, float(edges_s[0]), float(edges_s[1]), cycles)
+    points = [first]
+    for begin_s, end_s in zip(edges_s[1:-1].tolist(), edges_s[2:].tolist(), strict=True):
+        try:
+            another = _points(waveform, begin_s, end_s, cycles)
+        except BadWindowError:
+            break
+        if len(another.z) != len(first.z) or another.fine != first.fine:
+            break
+        points.append(another)
+    edges_s = edges_s[: len(points) + 1]
+    z = np.array([one.z for one in points])
+    whole = slice(first.sampled.start, points[-1].sampled.stop)
+    skew_s = float(waveform.current_t_s[whole].mean()) - float(waveform.t_s[whole].mean())
+    duration_s = float(edges_s[-1] - edges_s[0]) / len(points)
+    mean_square, noise_share = _mean_square(waveform, edges_s, [one.sampled for one in points])
+    band = int(POWER_BAND * duration_s / first.spacing_s)
+    reach = min(int(BAND * duration_s / first.spacing_s), max(band, HARMONICS_MAX * cycles))
+    reach = min(reach, (z.shape[1] - 1) // 2)
+    place = (first.fine, first.spacing_s / duration_s, skew_s / duration_s)
+    return Spectra(
+        lines=_lines(z, reach + 1, *place),
+        band=min(band, reach + 1),
+        mean_square=mean_square,
+        noise_share=noise_share,
+        cycle_phasor=_cycle_phasor(z, cycles),
+        cycle_sampled=_cycle_sampled(points, cycles),
+        end_ns=(waveform.start_ns + np.rint(edges_s[1:] * 1e9).astype(np.int64)).tolist(),
+        gap_s=[one.gap_s for one in points],
+        sampling_hz=1 / first.spacing_s,
+        flags=[_flags(waveform, one) for one in points],
+    )
+
+
+def _points(waveform: Waveform, start_s: float, end_s: float, cycles: int) -> _Points:
+    """One window on evenly spaced points, its holes filled from its other cycles."""
+    duration_s = end_s - start_s
     sampled = _samples_around(waveform, start_s, duration_s)
     t_s = waveform.t_s[sampled]
-    signal = _as_complex(waveform, sampled)
     spacing_s, widest_s, mostly_even = _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
-    grid_s = start_s + _whole_numbers(count) * (duration_s / count)
+    grid_s = _whole_numbers(count) * (duration_s / count)
+    grid_s += start_s
     fine = mostly_even and duration_s >= FINE_SAMPLES * cycles * spacing_s
-    z = linear(t_s, signal, grid_s) if fine else cubic(t_s, signal, grid_s)
-    cycle_sampled, gap_s = np.ones(cycles, np.bool_), 0.0
+    z = (linear if fine else cubic)(t_s, _as_complex(waveform, sampled), grid_s)
+    holes, gap_s = None, 0.0
     if widest_s > GAP_SPACINGS * spacing_s or t_s[0] > grid_s[0] or t_s[-1] < grid_s[-1]:
         holes, gap_s = _holes(t_s, grid_s, GAP_SPACINGS * spacing_s)
         if gap_s > (MISSING_MAX if cycles >= FILL_CYCLES_MIN else 0.0) * duration_s:
             raise BadWindowError(f"{gap_s:.3f} s of {duration_s:.3f} s were not sampled")
         z = _fill(z, holes, cycles) if holes.any() else z
-        cycle_sampled = np.sum(holes.reshape(cycles, -1), axis=1) == 0
-    skew_s = float((waveform.current_t_s[sampled] - t_s).mean())
-    band = int(RMS_BAND * duration_s / spacing_s)
-    reach = min(int(BAND * duration_s / spacing_s), max(band, HARMONICS_MAX * cycles))
-    reach = min(reach, (count - 1) // 2)
-    return Spectra(
-        lines=_lines(z, reach + 1, fine, spacing_s / duration_s, skew_s / duration_s),
-        band=band,
-        half_square_v2=(z.real**2).reshape(2 * cycles, -1).mean(axis=1),
-        cycle_phasor=z.real.reshape(cycles, -1) @ _one_turn(count // cycles),
-        cycle_sampled=cycle_sampled,
-        end_ns=waveform.start_ns + round((start_s + duration_s) * 1e9),
-        duration_s=duration_s,
-        gap_s=gap_s,
-        sampling_hz=1 / spacing_s,
-        flags=Quality(
-            int(np.bitwise_or.reduce(waveform.quality[sampled])) | (Quality.GAP if gap_s else 0)
-        ),
-    )
+    return _Points(z, fine, holes, gap_s, sampled, spacing_s)
+
+
+def _mean_square(
+    waveform: Waveform, edges_s: NDArray[np.float64], sampled: list[slice]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean squares without DC of both channels, (n, 2), and what noise leaves of itself, (n,).
+
+    A window's cycles are whole, so the current's, sampled a little later, may be weighted as if
+    they were the voltage's.
+    """
+    whole = slice(sampled[0].start, sampled[-1].stop)
+    where = samples(waveform.t_s[whole])
+    to = instants(where, edges_s)
+    squares = []
+    for values in (waveform.voltage_v[whole], waveform.current_a[whole]):
+        mean = means(where, values, to)
+        squares.append(means(where, values * values, to) - mean * mean)
+    parts = [slice(one.start - whole.start, one.stop - whole.start) for one in sampled]
+    return np.array(squares).T, np.array([noise_share(where, part) for part in parts])
+
+
+def _cycle_phasor(z: NDArray[np.complex128], cycles: int) -> NDArray[np.complex128]:
+    """The voltage's fundamental in each cycle: z is v + j·i, of which v is what turns both ways."""
+    count = z.shape[1] // cycles
+    both = z.reshape(-1, count) @ _one_turn(count)
+    return (both[:, 0] + both[:, 1].conj()).reshape(-1, cycles)
+
+
+def _cycle_sampled(points: list[_Points], cycles: int) -> NDArray[np.bool_]:
+    result = np.ones((len(points), cycles), np.bool_)
+    for place, one in enumerate(points):
+        if one.holes is not None:
+            result[place] = ~one.holes.reshape(cycles, -1).any(axis=1)
+    return result
+
+
+def _flags(waveform: Waveform, one: _Points) -> Quality:
+    bits = int(np.bitwise_or.reduce(waveform.quality[one.sampled]))
+    return Quality(bits | (Quality.GAP if one.gap_s else 0))
 
 
 def _lines(
     z: NDArray[np.complex128], count: int, fine: bool, spacing: float, skew: float
 ) -> NDArray[np.complex128]:
-    """Spectra of both channels, (2, count): z = v + j·i, so they are the even and the odd part.
+    """Spectra of both channels, (n, 2, count): z = v + j·i, so they are its even and odd part.
 
     ``spacing`` of the samples and ``skew`` of the channels are in shares of the window. They
     hardly change from one window to the next; rounded to 8 and 9 digits they turn the 12th bin
     by less than a millionth of a degree.
     """
     transform = np.fft.fft(z)
-    up = transform[:count]
-    down = np.empty(count, np.complex128)
-    down[0] = transform[0]
-    down[1:] = transform[:-count:-1]
-    np.conjugate(down, out=down)
-    scale, turned = _corrections(len(z), count, fine, round(spacing, 8), round(skew, 9))
-    lines = np.empty((2, count), np.complex128)
-    np.multiply(up + down, scale, out=lines[0])
-    np.multiply(up - down, turned, out=lines[1])
+    up = transform[:, :count]
+    down = np.empty((len(z), count), np.complex128)
+    np.conjugate(transform[:, 0], out=down[:, 0])
+    np.conjugate(transform[:, :-count:-1], out=down[:, 1:])
+    scale, turned = _corrections(z.shape[1], count, fine, round(spacing, 8), round(skew, 9))
+    lines = np.empty((len(z), 2, count), np.complex128)
+    np.multiply(up + down, scale, out=lines[:, 0])
+    np.multiply(up - down, turned, out=lines[:, 1])
     return lines
 
 
@@ -156,8 +231,9 @@ def _whole_numbers(count: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _one_turn(points: int) -> NDArray[np.complex128]:
-    turn: NDArray[np.complex128] = np.exp(-2j * np.pi / points * np.arange(points))
-    return turn
+    """(points, 2): once around each way."""
+    angle = 2 * np.pi / points * np.arange(points)
+    return np.exp(np.multiply.outer(angle, np.array([-1j, 1j])))
 
 
 def _samples_around(waveform: Waveform, start_s: float, duration_s: float) -> slice:
