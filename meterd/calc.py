@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,8 @@ from meterd.metrology.locking import (
     Lock,
     find_lock,
 )
-from meterd.metrology.pieces import between, from_sample, joined
+from meterd.metrology.pending import Pending
+from meterd.metrology.pieces import between, from_sample
 from meterd.metrology.quantities import aggregate
 from meterd.metrology.registers import accumulate, quadrant
 from meterd.metrology.windows import measure, quantities
@@ -60,6 +60,7 @@ AT_ONCE = 5
 """Windows measured together: about a second's."""
 SKIP_MIN_S = 0.01
 KEPT_S = 1.25 / SEARCH_HZ[0]
+"""The first Urms(1/2) of a window that begins anew looks back over a cycle."""
 
 
 def align_circuits(
@@ -127,31 +128,25 @@ def stream(
     them is as much older than the last, and each costs less. When the waveforms end, the whole
     cycles that are left come as windows marked short.
     """
-    pieces: list[Waveform] = []
-    lock: Lock | None = None
+    samples: Pending | None = None
+    lock = Lock(0.0, nominal_hz, mains=False)
     last: LastHalf | None = None
     for waveform in waveforms:
-        pieces.append(waveform)
-        if lock is None:
+        if samples is None:
             if not len(waveform.t_s):
                 continue
-            lock = Lock(float(joined(pieces).t_s[0]), nominal_hz, mains=False)
-        while _sampled_s(pieces) - lock.start_s >= _needed_s(lock, at_once):
-            pending = joined(pieces)
-            results, following, last = _step(pending, lock, last, nominal_hz, mains_min_v, at_once)
+            samples = Pending(waveform)
+            lock = replace(lock, start_s=float(waveform.t_s[0]))
+        else:
+            samples.append(waveform)
+        while samples.last_s() - lock.start_s >= _needed_s(lock, at_once):
+            pending = samples.waveform()
+            results, lock, last = _step(pending, lock, last, nominal_hz, mains_min_v, at_once)
             yield from results
-            pending, lock = _trimmed(pending, following)
-            pieces = [pending]
-    if pieces and lock is not None:
-        yield from _tail(joined(pieces), lock, last, nominal_hz, mains_min_v)
-
-
-def _sampled_s(pieces: list[Waveform]) -> float:
-    """The last sample, counted as the first piece counts."""
-    for piece in reversed(pieces):
-        if len(piece.t_s):
-            return float(piece.t_s[-1]) + (piece.start_ns - pieces[0].start_ns) / 1e9
-    return -inf
+            shift_s = samples.forget(lock.start_s - KEPT_S, lock.start_s)
+            lock = replace(lock, start_s=lock.start_s - shift_s)
+    if samples is not None:
+        yield from _tail(samples.waveform(), lock, last, nominal_hz, mains_min_v)
 
 
 def _needed_s(lock: Lock, at_once: int) -> float:
@@ -244,14 +239,3 @@ def _tail(
             if short and isinstance(result, Quantities):
                 result = replace(result, flags=result.flags | Quality.SHORT)
             yield result
-
-
-def _trimmed(waveform: Waveform, lock: Lock) -> tuple[Waveform, Lock]:
-    """Forget what the next window does not need; count time from where it begins.
-
-    The first Urms(1/2) of a window that begins anew looks back over a cycle.
-    """
-    first = max(0, int(np.searchsorted(waveform.t_s, lock.start_s - KEPT_S)) - 4)
-    shift_ns = round(lock.start_s * 1e9)
-    kept = from_sample(waveform, first, shift_ns)
-    return kept, replace(lock, start_s=lock.start_s - shift_ns / 1e9)

@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meterd.model import Waveform
-
-
-def joined(pieces: Sequence[Waveform]) -> Waveform:
-    """One waveform of some that follow each other; time is counted from the first one's start."""
-    first = pieces[0]
-    if len(pieces) == 1:
-        return first
-    offsets_s = [(piece.start_ns - first.start_ns) / 1e9 for piece in pieces]
-    return Waveform(
-        start_ns=first.start_ns,
-        t_s=_moved([piece.t_s for piece in pieces], offsets_s),
-        voltage_v=np.concatenate([piece.voltage_v for piece in pieces]),
-        current_t_s=_moved([piece.current_t_s for piece in pieces], offsets_s),
-        current_a=np.concatenate([piece.current_a for piece in pieces]),
-        quality=np.concatenate([piece.quality for piece in pieces]),
-        others=tuple(joined(same) for same in zip(*(p.others for p in pieces), strict=True)),
-    )
-
-
-def _moved(instants_s: list[NDArray[np.float64]], offsets_s: list[float]) -> NDArray[np.float64]:
-    pairs = zip(instants_s, offsets_s, strict=True)
-    return np.concatenate([t_s + offset_s for t_s, offset_s in pairs])
 
 
 def from_sample(waveform: Waveform, first: int, shift_ns: int = 0) -> Waveform:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ HARMONICS_MAX = 63
 FINE_SAMPLES = 150
 """From this many samples a cycle on linear interpolation is good enough (9 kHz at 60 Hz)."""
 WIDE, WIDE_SHARE = 1.2, 0.01
+EVEN = 1.01
+"""Samples of which none stands this much farther from the next than usual are even."""
 GAP_SPACINGS = 4.0
 """A hole of this many sample spacings is filled from the other cycles of the window."""
 MISSING_MAX = 0.25
@@ -79,22 +82,14 @@ def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Sp
     Raises:
         BadWindowError: the samples do not cover the first window, or leave too much of it out.
     """
-    first = _points(waveform, float(edges_s[0]), float(edges_s[1]), cycles)
-    points = [first]
-    for begin_s, end_s in zip(edges_s[1:-1].tolist(), edges_s[2:].tolist(), strict=True):
-        try:
-            another = _points(waveform, begin_s, end_s, cycles)
-        except BadWindowError:
-            break
-        if len(another.z) != len(first.z) or another.fine != first.fine:
-            break
-        points.append(another)
-    edges_s = edges_s[: len(points) + 1]
-    z = np.array([one.z for one in points])
-    whole = slice(first.sampled.start, points[-1].sampled.stop)
+    found = _all_points(waveform, edges_s, cycles)
+    edges_s = edges_s[: len(found) + 1]
+    first = found[0]
+    z = np.array([one.z for one in found])
+    whole = slice(first.sampled.start, found[-1].sampled.stop)
     skew_s = float(waveform.current_t_s[whole].mean()) - float(waveform.t_s[whole].mean())
-    duration_s = float(edges_s[-1] - edges_s[0]) / len(points)
-    mean_square, noise_share = _mean_square(waveform, edges_s, [one.sampled for one in points])
+    duration_s = float(edges_s[-1] - edges_s[0]) / len(found)
+    mean_square, noise_share = _mean_square(waveform, edges_s, [one.sampled for one in found])
     band = int(POWER_BAND * duration_s / first.spacing_s)
     reach = min(int(BAND * duration_s / first.spacing_s), max(band, HARMONICS_MAX * cycles))
     reach = min(reach, (z.shape[1] - 1) // 2)
@@ -105,20 +100,47 @@ def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Sp
         mean_square=mean_square,
         noise_share=noise_share,
         cycle_phasor=_cycle_phasor(z, cycles),
-        cycle_sampled=_cycle_sampled(points, cycles),
+        cycle_sampled=_cycle_sampled(found, cycles),
         end_ns=(waveform.start_ns + np.rint(edges_s[1:] * 1e9).astype(np.int64)).tolist(),
-        gap_s=[one.gap_s for one in points],
+        gap_s=[one.gap_s for one in found],
         sampling_hz=1 / first.spacing_s,
-        flags=[_flags(waveform, one) for one in points],
+        flags=_flags(waveform, whole, found),
     )
 
 
-def _points(waveform: Waveform, start_s: float, end_s: float, cycles: int) -> _Points:
+def _all_points(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> list[_Points]:
+    """The first window, and as many of those behind it as are like it."""
+    marks = waveform.t_s.searchsorted(edges_s).tolist()
+    parts = [slice(max(0, a - 2), b + 2) for a, b in pairwise(marks)]
+    t_s = waveform.t_s[max(0, marks[0] - 2) : marks[-1] + 2]
+    usual = _spacing(t_s) if len(t_s) > 1 else None
+    even = usual is not None and usual[1] < EVEN * usual[0]
+    found: list[_Points] = []
+    for (begin_s, end_s), part in zip(pairwise(edges_s.tolist()), parts, strict=True):
+        try:
+            one = _points(waveform, (begin_s, end_s), part, cycles, usual if even else None)
+        except BadWindowError:
+            if not found:
+                raise
+            break
+        if found and (len(one.z) != len(found[0].z) or one.fine != found[0].fine):
+            break
+        found.append(one)
+    return found
+
+
+def _points(
+    waveform: Waveform,
+    span_s: tuple[float, float],
+    sampled: slice,
+    cycles: int,
+    usual: tuple[float, float, bool] | None,
+) -> _Points:
     """One window on evenly spaced points, its holes filled from its other cycles."""
-    duration_s = end_s - start_s
-    sampled = _samples_around(waveform, start_s, duration_s)
+    start_s, duration_s = span_s[0], span_s[1] - span_s[0]
     t_s = waveform.t_s[sampled]
-    spacing_s, widest_s, mostly_even = _spacing(t_s)
+    _assert_covered(t_s, start_s, duration_s)
+    spacing_s, widest_s, mostly_even = usual or _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
     grid_s = _whole_numbers(count) * (duration_s / count)
     grid_s += start_s
@@ -167,9 +189,15 @@ def _cycle_sampled(points: list[_Points], cycles: int) -> NDArray[np.bool_]:
     return result
 
 
-def _flags(waveform: Waveform, one: _Points) -> Quality:
-    bits = int(np.bitwise_or.reduce(waveform.quality[one.sampled]))
-    return Quality(bits | (Quality.GAP if one.gap_s else 0))
+def _flags(waveform: Waveform, whole: slice, points: list[_Points]) -> list[Quality]:
+    quality = waveform.quality[whole]
+    if not quality.any():
+        return [Quality.GAP if one.gap_s else Quality.GOOD for one in points]
+    bits = [int(np.bitwise_or.reduce(waveform.quality[one.sampled])) for one in points]
+    return [
+        Quality(bit | (Quality.GAP if one.gap_s else 0))
+        for bit, one in zip(bits, points, strict=True)
+    ]
 
 
 def _lines(
@@ -216,7 +244,7 @@ def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float, bool]:
     """The usual and the widest spacing, and whether few enough are wide for the linear kernel."""
     spacing_s = np.diff(t_s)
     widest_s, mean_s = float(spacing_s.max()), float(t_s[-1] - t_s[0]) / len(spacing_s)
-    if widest_s < 1.01 * mean_s:
+    if widest_s < EVEN * mean_s:
         return mean_s, widest_s, True
     middle = len(spacing_s) // 2
     usual_s = float(np.partition(spacing_s, middle)[middle])
@@ -236,18 +264,13 @@ def _one_turn(points: int) -> NDArray[np.complex128]:
     return np.exp(np.multiply.outer(angle, np.array([-1j, 1j])))
 
 
-def _samples_around(waveform: Waveform, start_s: float, duration_s: float) -> slice:
-    """The samples of a window and two more at each side."""
-    t_s = waveform.t_s
-    first, last = np.searchsorted(t_s, (start_s, start_s + duration_s))
-    sampled = slice(max(0, int(first) - 2), int(last) + 2)
-    inside = t_s[sampled]
-    if len(inside) < 8:
-        raise BadWindowError(f"{len(inside)} samples in a window of {duration_s:.3f} s")
+def _assert_covered(t_s: NDArray[np.float64], start_s: float, duration_s: float) -> None:
+    """A window's samples, two more at each side, must reach over most of it."""
+    if len(t_s) < 8:
+        raise BadWindowError(f"{len(t_s)} samples in a window of {duration_s:.3f} s")
     edge_s = MISSING_MAX * duration_s
-    if inside[0] > start_s + edge_s or inside[-1] < start_s + duration_s - edge_s:
+    if t_s[0] > start_s + edge_s or t_s[-1] < start_s + duration_s - edge_s:
         raise BadWindowError(f"the samples do not reach over a window of {duration_s:.3f} s")
-    return sampled
 
 
 @lru_cache(maxsize=256)
