@@ -77,27 +77,26 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
     ``channels`` are the circuit's voltage and current channel. The skew between them, the
     current sensor's delay taken off, stays in the instants; nothing is moved here.
     """
-    columns = [block.channels.index(channel) for channel in channels]
-    valid = slice(None) if block.valid.all() else block.valid
-    codes = block.codes[valid]
-    t_ns = block.t_ns[valid]
-    start_ns = int(block.t_ns[0, 0])
-    voltage_s, current_s = (
-        np.multiply(t_ns[:, column] - start_ns, 1e-9, dtype=np.float64) for column in columns
-    )
+    first, second = (block.channels.index(channel) for channel in channels)
+    codes, t_ns = block.codes, block.t_ns
+    start_ns = int(t_ns[0, 0])
+    if not block.valid.all():
+        codes, t_ns = codes[block.valid], t_ns[block.valid]
+    voltage_s = (t_ns[:, first] - start_ns) * 1e-9
+    current_s = (t_ns[:, second] - start_ns) * 1e-9
     quality = np.full(len(codes), int(block.flags), np.uint16)
     if codes.min(initial=1) == 0 or codes.max(initial=1) >= ADC_CODES - 1:
-        mine = codes[:, columns]
+        mine = codes[:, (first, second)]
         quality[((mine == 0) | (mine >= ADC_CODES - 1)).any(axis=1)] |= int(Quality.CLIPPED)
     return Waveform(
         start_ns=start_ns,
         t_s=voltage_s,
         voltage_v=_scaled(
-            codes[:, columns[0]], calibration.voltage_zero_code, calibration.voltage_v_per_code
+            codes[:, first], calibration.voltage_zero_code, calibration.voltage_v_per_code
         ),
         current_t_s=current_s - calibration.current_delay_s,
         current_a=_scaled(
-            codes[:, columns[1]], calibration.current_zero_code, calibration.current_a_per_code
+            codes[:, second], calibration.current_zero_code, calibration.current_a_per_code
         ),
         quality=quality,
     )

@@ -62,7 +62,7 @@ def _slope_weights(count: int) -> NDArray[np.float64]:
     """The least-squares slope of ``count`` values from their steps, (count − 1,)."""
     place = np.arange(1.0, count)
     weight = place * (count - place)
-    return weight / weight.sum()
+    return np.asarray(weight / weight.sum(), np.float64)
 
 
 def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> Lock:

@@ -88,4 +88,5 @@ def noise_share(where: Samples, part: slice) -> float:
     if where.even:
         return 1.0 / (part.stop - part.start)
     weight_s = where.weights_s(part)
-    return float(weight_s @ weight_s) / float(weight_s.sum()) ** 2
+    share: float = float(weight_s @ weight_s) / float(weight_s.sum()) ** 2
+    return share

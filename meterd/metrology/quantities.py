@@ -134,7 +134,9 @@ def _mean_squares(
     is known by its lines alone.
     """
     share = spectrum.noise_share[: len(square), np.newaxis]
-    total = spectrum.mean_square[: len(square)] - noise * ((1 - share) / (2 * share))
+    # Bin 0 of a constant is twice as high, so its MEAN_SQUARE is twice the constant's square.
+    total = spectrum.mean_square[: len(square)] - 0.5 * square[:, :, 0]
+    total -= noise * ((1 - share) / (2 * share))
     for k, gap_s in enumerate(spectrum.gap_s[: len(square)]):
         if gap_s:
             band = spectrum.band
@@ -164,19 +166,15 @@ def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> NDAr
     The median does not see a few strong lines there, such as a burst-fired load's, and the
     squares of noise are distributed exponentially, whose median is ln 2 of the mean.
     """
-    between = square[:, :, _between_harmonics(band, cycles)]
-    middle = between.shape[2] // 2
-    if not between.shape[2]:
+    first = max(1, -(-int(NOISE_BAND_FROM * band) // cycles))  # harmonic that the first bin is of
+    orders = band // cycles - first
+    if orders < 1:
         return np.zeros(square.shape[:2])
-    median = np.partition(between, middle, axis=2)[:, :, middle]
-    return np.asarray(median / log(2.0), np.float64)
-
-
-@lru_cache(maxsize=16)
-def _between_harmonics(band: int, cycles: int) -> NDArray[np.intp]:
-    bins = np.arange(max(cycles + 1, int(NOISE_BAND_FROM * band)), band)
-    between: NDArray[np.intp] = bins[bins % cycles != 0]
-    return between
+    bins = square[:, :, first * cycles : (first + orders) * cycles]
+    between = bins.reshape(*bins.shape[:2], orders, cycles)[..., 1:].reshape(*bins.shape[:2], -1)
+    middle = between.shape[2] // 2
+    between.partition(middle, axis=2)
+    return np.asarray(between[:, :, middle] / log(2.0), np.float64)
 
 
 def _thds_pct(mean_squares: NDArray[np.float64]) -> list[tuple[float | None, float | None]]:

@@ -48,7 +48,7 @@ class Spectra:
     lines: NDArray[np.complex128]  # (n, 2, k) voltage and current, the latter de-skewed
     band: int
     """Bins 1…band − 1 make up powers and are where noise is looked for."""
-    mean_square: NDArray[np.float64]  # (n, 2) of the samples themselves, DC taken out
+    mean_square: NDArray[np.float64]  # (n, 2) of the samples themselves, DC included
     noise_share: NDArray[np.float64]  # (n,) what of white noise's mean square a mean leaves
     cycle_phasor: NDArray[np.complex128]  # (n, cycles) of the voltage in each cycle by itself
     cycle_sampled: NDArray[np.bool_]  # (n, cycles) False where something had to be filled in
@@ -158,7 +158,7 @@ def _points(
 def _mean_square(
     waveform: Waveform, edges_s: NDArray[np.float64], sampled: list[slice]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean squares without DC of both channels, (n, 2), and what noise leaves of itself, (n,).
+    """Mean squares of both channels, (n, 2), and what a mean leaves of white noise, (n,).
 
     A window's cycles are whole, so the current's, sampled a little later, may be weighted as if
     they were the voltage's.
@@ -166,10 +166,8 @@ def _mean_square(
     whole = slice(sampled[0].start, sampled[-1].stop)
     where = samples(waveform.t_s[whole])
     to = instants(where, edges_s)
-    squares = []
-    for values in (waveform.voltage_v[whole], waveform.current_a[whole]):
-        mean = means(where, values, to)
-        squares.append(means(where, values * values, to) - mean * mean)
+    channels = (waveform.voltage_v[whole], waveform.current_a[whole])
+    squares = [means(where, values * values, to) for values in channels]
     parts = [slice(one.start - whole.start, one.stop - whole.start) for one in sampled]
     return np.array(squares).T, np.array([noise_share(where, part) for part in parts])
 
@@ -261,7 +259,7 @@ def _whole_numbers(count: int) -> NDArray[np.float64]:
 def _one_turn(points: int) -> NDArray[np.complex128]:
     """(points, 2): once around each way."""
     angle = 2 * np.pi / points * np.arange(points)
-    return np.exp(np.multiply.outer(angle, np.array([-1j, 1j])))
+    return np.asarray(np.exp(np.multiply.outer(angle, np.array([-1j, 1j]))), np.complex128)
 
 
 def _assert_covered(t_s: NDArray[np.float64], start_s: float, duration_s: float) -> None:
