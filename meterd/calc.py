@@ -82,9 +82,12 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
     start_ns = int(t_ns[0, 0])
     if not block.valid.all():
         codes, t_ns = codes[block.valid], t_ns[block.valid]
-    voltage_s = (t_ns[:, first] - start_ns) * 1e-9
-    current_s = (t_ns[:, second] - start_ns) * 1e-9
-    quality = np.full(len(codes), int(block.flags), np.uint16)
+    voltage_s = np.multiply(t_ns[:, first] - start_ns, 1e-9, dtype=np.float64)
+    current_s = np.multiply(t_ns[:, second] - start_ns, 1e-9, dtype=np.float64)
+    current_s -= calibration.current_delay_s
+    quality = np.zeros(len(codes), np.uint16)
+    if block.flags:
+        quality |= int(block.flags)
     if codes.min(initial=1) == 0 or codes.max(initial=1) >= ADC_CODES - 1:
         mine = codes[:, (first, second)]
         quality[((mine == 0) | (mine >= ADC_CODES - 1)).any(axis=1)] |= int(Quality.CLIPPED)
@@ -94,7 +97,7 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
         voltage_v=_scaled(
             codes[:, first], calibration.voltage_zero_code, calibration.voltage_v_per_code
         ),
-        current_t_s=current_s - calibration.current_delay_s,
+        current_t_s=current_s,
         current_a=_scaled(
             codes[:, second], calibration.current_zero_code, calibration.current_a_per_code
         ),

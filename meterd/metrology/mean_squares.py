@@ -88,5 +88,5 @@ def noise_share(where: Samples, part: slice) -> float:
     if where.even:
         return 1.0 / (part.stop - part.start)
     weight_s = where.weights_s(part)
-    share: float = float(weight_s @ weight_s) / float(weight_s.sum()) ** 2
-    return share
+    total_s: float = float(np.sum(weight_s))
+    return float(np.sum(weight_s * weight_s)) / (total_s * total_s)

@@ -1,8 +1,8 @@
 """Samples at uneven instants to evenly spaced points over whole cycles, and their spectra.
 
-Both channels travel as one complex signal: one interpolation and one FFT serve voltage and
-current, and the current's skew is undone by turning its spectrum, which is exact at every
-harmonic. (Moving samples by linear interpolation would attenuate by cos(pi f T).)
+Both channels are interpolated as one complex signal, and the current's skew is undone by turning
+its spectrum, which is exact at every harmonic. (Moving samples by linear interpolation would
+attenuate by cos(pi f T).)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meterd.errors import BadWindowError
 from meterd.metrology.interpolation import cubic, cubic_response, linear, linear_response
-from meterd.metrology.mean_squares import instants, means, noise_share, samples
+from meterd.metrology.mean_squares import Samples, instants, means, noise_share, samples
 from meterd.model import Quality, Waveform
 
 HARMONICS_MAX = 63
@@ -34,6 +34,7 @@ FILL_SETTLED = 1e-7
 FILL_CYCLES_MIN = 4
 OVERSAMPLING = 1.02
 """Grid points per sample; not 1, or every point would stand at the same place between samples."""
+SAMPLES_MIN = 8
 BAND = 0.45
 """Lines up to this share of the sampling rate are reported."""
 POWER_BAND = 0.25
@@ -82,24 +83,31 @@ def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Sp
     Raises:
         BadWindowError: the samples do not cover the first window, or leave too much of it out.
     """
-    found = _all_points(waveform, edges_s, cycles)
+    marks = waveform.t_s.searchsorted(edges_s).tolist()
+    whole = slice(max(0, marks[0] - 2), marks[-1] + 2)
+    if len(waveform.t_s[whole]) < SAMPLES_MIN:
+        raise BadWindowError(f"{len(waveform.t_s[whole])} samples in {edges_s[-1]:.3f} s")
+    where = samples(waveform.t_s[whole])
+    parts = [slice(max(0, a - 2), b + 2) for a, b in pairwise(marks)]
+    found = _all_points(waveform, edges_s, cycles, parts, where.mean_step_s if where.even else None)
     edges_s = edges_s[: len(found) + 1]
     first = found[0]
-    z = np.array([one.z for one in found])
-    whole = slice(first.sampled.start, found[-1].sampled.stop)
-    skew_s = float(waveform.current_t_s[whole].mean()) - float(waveform.t_s[whole].mean())
+    channels = np.empty((len(found), 2, len(first.z)))
+    for place, one in enumerate(found):
+        channels[place, 0], channels[place, 1] = one.z.real, one.z.imag
+    skew_s = float((waveform.current_t_s[parts[0]] - waveform.t_s[parts[0]]).mean())
     duration_s = float(edges_s[-1] - edges_s[0]) / len(found)
-    mean_square, noise_share = _mean_square(waveform, edges_s, [one.sampled for one in found])
+    mean_square, share = _mean_square(waveform, whole, where, edges_s, parts[: len(found)])
     band = int(POWER_BAND * duration_s / first.spacing_s)
     reach = min(int(BAND * duration_s / first.spacing_s), max(band, HARMONICS_MAX * cycles))
-    reach = min(reach, (z.shape[1] - 1) // 2)
-    place = (first.fine, first.spacing_s / duration_s, skew_s / duration_s)
+    reach = min(reach, (channels.shape[2] - 1) // 2)
+    shares = first.spacing_s / duration_s, skew_s / duration_s
     return Spectra(
-        lines=_lines(z, reach + 1, *place),
+        lines=_lines(channels, reach + 1, first.fine, *shares),
         band=min(band, reach + 1),
         mean_square=mean_square,
-        noise_share=noise_share,
-        cycle_phasor=_cycle_phasor(z, cycles),
+        noise_share=share,
+        cycle_phasor=_cycle_phasor(channels[:, 0], cycles),
         cycle_sampled=_cycle_sampled(found, cycles),
         end_ns=(waveform.start_ns + np.rint(edges_s[1:] * 1e9).astype(np.int64)).tolist(),
         gap_s=[one.gap_s for one in found],
@@ -108,17 +116,21 @@ def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Sp
     )
 
 
-def _all_points(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> list[_Points]:
-    """The first window, and as many of those behind it as are like it."""
-    marks = waveform.t_s.searchsorted(edges_s).tolist()
-    parts = [slice(max(0, a - 2), b + 2) for a, b in pairwise(marks)]
-    t_s = waveform.t_s[max(0, marks[0] - 2) : marks[-1] + 2]
-    usual = _spacing(t_s) if len(t_s) > 1 else None
-    even = usual is not None and usual[1] < EVEN * usual[0]
+def _all_points(
+    waveform: Waveform,
+    edges_s: NDArray[np.float64],
+    cycles: int,
+    parts: list[slice],
+    even_s: float | None,
+) -> list[_Points]:
+    """The first window, and as many of those behind it as are like it.
+
+    ``parts`` are their samples, ``even_s`` the spacing where all have the same.
+    """
     found: list[_Points] = []
     for (begin_s, end_s), part in zip(pairwise(edges_s.tolist()), parts, strict=True):
         try:
-            one = _points(waveform, (begin_s, end_s), part, cycles, usual if even else None)
+            one = _points(waveform, (begin_s, end_s), part, cycles, even_s)
         except BadWindowError:
             if not found:
                 raise
@@ -134,13 +146,13 @@ def _points(
     span_s: tuple[float, float],
     sampled: slice,
     cycles: int,
-    usual: tuple[float, float, bool] | None,
+    even_s: float | None,
 ) -> _Points:
     """One window on evenly spaced points, its holes filled from its other cycles."""
     start_s, duration_s = span_s[0], span_s[1] - span_s[0]
     t_s = waveform.t_s[sampled]
     _assert_covered(t_s, start_s, duration_s)
-    spacing_s, widest_s, mostly_even = usual or _spacing(t_s)
+    spacing_s, widest_s, mostly_even = (even_s, even_s, True) if even_s else _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
     grid_s = _whole_numbers(count) * (duration_s / count)
     grid_s += start_s
@@ -156,27 +168,29 @@ def _points(
 
 
 def _mean_square(
-    waveform: Waveform, edges_s: NDArray[np.float64], sampled: list[slice]
+    waveform: Waveform,
+    whole: slice,
+    where: Samples,
+    edges_s: NDArray[np.float64],
+    parts: list[slice],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean squares of both channels, (n, 2), and what a mean leaves of white noise, (n,).
 
     A window's cycles are whole, so the current's, sampled a little later, may be weighted as if
     they were the voltage's.
     """
-    whole = slice(sampled[0].start, sampled[-1].stop)
-    where = samples(waveform.t_s[whole])
     to = instants(where, edges_s)
     channels = (waveform.voltage_v[whole], waveform.current_a[whole])
     squares = [means(where, values * values, to) for values in channels]
-    parts = [slice(one.start - whole.start, one.stop - whole.start) for one in sampled]
-    return np.array(squares).T, np.array([noise_share(where, part) for part in parts])
+    inner = [slice(part.start - whole.start, part.stop - whole.start) for part in parts]
+    return np.array(squares).T, np.array([noise_share(where, part) for part in inner])
 
 
-def _cycle_phasor(z: NDArray[np.complex128], cycles: int) -> NDArray[np.complex128]:
-    """The voltage's fundamental in each cycle: z is v + j·i, of which v is what turns both ways."""
-    count = z.shape[1] // cycles
-    both = z.reshape(-1, count) @ _one_turn(count)
-    return (both[:, 0] + both[:, 1].conj()).reshape(-1, cycles)
+def _cycle_phasor(voltage_v: NDArray[np.float64], cycles: int) -> NDArray[np.complex128]:
+    """The fundamental in each cycle, (n, cycles), from (n, points)."""
+    count = voltage_v.shape[1] // cycles
+    parts = voltage_v.reshape(len(voltage_v), cycles, count) @ _one_turn(count)
+    return parts.view(np.complex128)[..., 0]
 
 
 def _cycle_sampled(points: list[_Points], cycles: int) -> NDArray[np.bool_]:
@@ -199,35 +213,34 @@ def _flags(waveform: Waveform, whole: slice, points: list[_Points]) -> list[Qual
 
 
 def _lines(
-    z: NDArray[np.complex128], count: int, fine: bool, spacing: float, skew: float
+    channels: NDArray[np.float64], count: int, fine: bool, spacing: float, skew: float
 ) -> NDArray[np.complex128]:
-    """Spectra of both channels, (n, 2, count): z = v + j·i, so they are its even and odd part.
+    """Spectra of both channels, (n, 2, count), from their points, (n, 2, points).
 
     ``spacing`` of the samples and ``skew`` of the channels are in shares of the window. They
     hardly change from one window to the next; rounded to 8 and 9 digits they turn the 12th bin
     by less than a millionth of a degree.
     """
-    transform = np.fft.fft(z)
-    up = transform[:, :count]
-    down = np.empty((len(z), count), np.complex128)
-    np.conjugate(transform[:, 0], out=down[:, 0])
-    np.conjugate(transform[:, :-count:-1], out=down[:, 1:])
-    scale, turned = _corrections(z.shape[1], count, fine, round(spacing, 8), round(skew, 9))
-    lines = np.empty((len(z), 2, count), np.complex128)
-    np.multiply(up + down, scale, out=lines[:, 0])
-    np.multiply(up - down, turned, out=lines[:, 1])
+    transform = np.fft.rfft(channels)[:, :, :count]
+    points = channels.shape[2]
+    lines: NDArray[np.complex128] = transform * _corrections(
+        points, count, fine, round(spacing, 8), round(skew, 9)
+    )
     return lines
 
 
 @lru_cache(maxsize=64)
 def _corrections(
     points: int, count: int, fine: bool, spacing: float, skew: float
-) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-    """What undoes the interpolation's attenuation of each bin, and for the current its skew too."""
+) -> NDArray[np.complex128]:
+    """What undoes the interpolation's attenuation of each bin, and for the current its skew too.
+
+    (2, count); a line's amplitude is twice its share of the sum.
+    """
     bins = np.arange(count, dtype=np.float64)
     response = linear_response(bins * spacing) if fine else cubic_response(bins * spacing)
-    scale = 1.0 / (points * response)
-    return scale, -1j * scale * np.exp(-2j * np.pi * skew * bins)
+    scale = 2.0 / (points * response)
+    return np.stack((scale + 0j, scale * np.exp(-2j * np.pi * skew * bins)))
 
 
 def _as_complex(waveform: Waveform, sampled: slice) -> NDArray[np.complex128]:
@@ -256,15 +269,15 @@ def _whole_numbers(count: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def _one_turn(points: int) -> NDArray[np.complex128]:
-    """(points, 2): once around each way."""
+def _one_turn(points: int) -> NDArray[np.float64]:
+    """(points, 2): real and imaginary part of e^(−jθ) once around."""
     angle = 2 * np.pi / points * np.arange(points)
-    return np.asarray(np.exp(np.multiply.outer(angle, np.array([-1j, 1j]))), np.complex128)
+    return np.stack((np.cos(angle), -np.sin(angle)), axis=1)
 
 
 def _assert_covered(t_s: NDArray[np.float64], start_s: float, duration_s: float) -> None:
     """A window's samples, two more at each side, must reach over most of it."""
-    if len(t_s) < 8:
+    if len(t_s) < SAMPLES_MIN:
         raise BadWindowError(f"{len(t_s)} samples in a window of {duration_s:.3f} s")
     edge_s = MISSING_MAX * duration_s
     if t_s[0] > start_s + edge_s or t_s[-1] < start_s + duration_s - edge_s:
