@@ -72,9 +72,18 @@ several.
 The range ends at peaks of 62.5 A, 44 A rms of a sine. Between there and the 50 A of the sensor's
 name the samples are cut off; the meter marks such windows and does not correct them.
 
-Edges (phase-fired and square currents) have harmonics without end. The rms value takes in what lies
-below a quarter of the sampling rate; what lies above is folded back by a converter without a filter
-before it, in any meter. Power and the lines up to the 40th do not depend on it.
+Edges (phase-fired and square currents) have harmonics without end, which a converter without a
+filter before it folds back. The rms value is that of the samples themselves over whole cycles, so
+folding takes nothing from it; but an edge stands anywhere between two samples, and each of a
+phase-fired current's 24 in a window of 12 cycles is wrong by up to half an interval: 0.1 % of the
+rms value of one window at 14 kS/s where they fall at random, which averages away, and up to 0.3 %
+that does not where the rate is a multiple of a third of a half cycle's and the edges fall on the
+same places each time. Power and the lines up to the 40th do not depend on it.
+
+The duration of a dip is told by Urms(1/2), the rms of a cycle every half cycle: begin and end are
+known to half a cycle each. An ideal dip to 40 % comes out up to one cycle too long, one to 85 % up
+to one too short, because a whole cycle is needed to see that the voltage is back and part of one
+that it went.
 """
 
 

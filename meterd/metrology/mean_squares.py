@@ -86,7 +86,8 @@ def means(where: Samples, values: NDArray[np.float64], to: Instants) -> NDArray[
 def noise_share(where: Samples, part: slice) -> float:
     """What of white noise's mean square is left in a mean over these samples."""
     if where.even:
-        return 1.0 / (part.stop - part.start)
+        count: int = part.stop - part.start
+        return 1.0 / count
     weight_s = where.weights_s(part)
-    total_s: float = float(np.sum(weight_s))
+    total_s = float(np.sum(weight_s))
     return float(np.sum(weight_s * weight_s)) / (total_s * total_s)
