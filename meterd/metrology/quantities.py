@@ -6,7 +6,7 @@ Definitions of the powers: IEEE Std 1459-2010. Aggregation: IEC 61000-4-30.
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from math import degrees, log, sqrt
@@ -45,9 +45,6 @@ def quantify(
 
     Angles are counted from the fundamental of ``reference`` (n,), by default this circuit's own
     voltage.
-
-    The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
-    estimated between the harmonics and taken out of the former.
     """
     cycles, count = timing.cycles, len(timing.durations_s)
     lines = spectrum.lines[:count]
@@ -89,11 +86,9 @@ def _window(
     half_cycles: HalfCycles | None,
     others: tuple[Quantities, ...],
 ) -> Quantities:
-    """Window ``k`` from its rms values and power, THD, and lines."""
-    voltage_v, current_a, power_w = values
-    mean_squares, phasors, harmonic_va = lines
+    """Window ``k`` from rms values, power, THD and lines; |P| can pass S by noise left in it."""
+    (voltage_v, current_a, power_w), (mean_squares, phasors, harmonic_va) = values, lines
     apparent_va = voltage_v * current_a
-    fundamental = complex(harmonic_va[0])
     mains = timing.frequencies_hz[k] is not None
     known = mains and apparent_va > 0
     return Quantities(
@@ -106,11 +101,10 @@ def _window(
         current_a=current_a,
         power_w=power_w,
         apparent_va=apparent_va,
-        reactive_var=fundamental.imag,
+        reactive_var=float(harmonic_va[0].imag),
         nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
-        # |P| can only pass S by noise that is left in it.
         power_factor=max(-1.0, min(1.0, power_w / apparent_va)) if known else None,
-        phase_deg=degrees(cmath.phase(fundamental)) if known else None,
+        phase_deg=degrees(cmath.phase(complex(harmonic_va[0]))) if known else None,
         thd_voltage_pct=thd_pct[0] if mains else None,
         thd_current_pct=thd_pct[1] if mains else None,
         harmonic_voltage_v2=mean_squares[0],
@@ -128,6 +122,9 @@ def _mean_squares(
     spectrum: Spectra, square: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Mean squares of both channels, (n, 2), without DC and without the noise.
+
+    The ADC's noise adds to rms values in quadrature (0.7 % at 0.6 A), never to the power: it is
+    estimated between the harmonics and taken out of the former.
 
     Of the samples themselves, up to half the sampling rate: the lines of an edge do not end. A
     bin has twice the share of white noise that a mean leaves. A window with something filled in
@@ -200,7 +197,7 @@ def _ratio_pct(fundamental: float, distortion: float) -> float | None:
     return 100 * sqrt(max(0.0, distortion) / fundamental) if fundamental > 0 else None
 
 
-def aggregate(windows: list[Quantities]) -> Quantities:
+def aggregate(windows: Sequence[Quantities]) -> Quantities:
     """Windows as one: rms values as rms, powers as means, angle of the summed phasors.
 
     Weighted by duration (IEC 61000-4-30 aggregates rms values by their squares). Harmonics, THD
@@ -210,13 +207,8 @@ def aggregate(windows: list[Quantities]) -> Quantities:
     assert windows
     duration_s = sum(window.duration_s for window in windows)
     whole = [w for w in windows if not w.flags & Quality.SHORT] or windows
-
-    def mean(values: Iterable[float]) -> float:
-        pairs = zip(windows, values, strict=True)
-        return sum(window.duration_s * value for window, value in pairs) / duration_s
-
-    power_w = mean(window.power_w for window in windows)
-    apparent_va = mean(window.apparent_va for window in windows)
+    power_w = _mean(windows, lambda window: window.power_w)
+    apparent_va = _mean(windows, lambda window: window.apparent_va)
     volt_lines = _mean_lines(whole, [window.harmonic_voltage_v2 for window in whole])
     amp_lines = _mean_lines(whole, [window.harmonic_current_a2 for window in whole])
     harmonic_va = _mean_lines(whole, [window.harmonic_va for window in whole])
@@ -227,11 +219,11 @@ def aggregate(windows: list[Quantities]) -> Quantities:
         gap_s=sum(window.gap_s for window in windows),
         cycles=sum(window.cycles for window in windows),
         frequency_hz=_mean_frequency(windows),
-        voltage_v=sqrt(mean(window.voltage_v**2 for window in windows)),
-        current_a=sqrt(mean(window.current_a**2 for window in windows)),
+        voltage_v=sqrt(_mean(windows, lambda window: window.voltage_v**2)),
+        current_a=sqrt(_mean(windows, lambda window: window.current_a**2)),
         power_w=power_w,
         apparent_va=apparent_va,
-        reactive_var=mean(window.reactive_var for window in windows),
+        reactive_var=_mean(windows, lambda window: window.reactive_var),
         nonactive_var=sqrt(max(0.0, apparent_va**2 - power_w**2)),
         power_factor=power_w / apparent_va if with_mains and apparent_va else None,
         phase_deg=_phase_deg(harmonic_va) if any(w.phase_deg is not None for w in whole) else None,
@@ -243,13 +235,17 @@ def aggregate(windows: list[Quantities]) -> Quantities:
         harmonic_va=harmonic_va,
         voltage_phasor_v=_mean_lines(whole, [window.voltage_phasor_v for window in whole]),
         current_phasor_a=_mean_lines(whole, [window.current_phasor_a for window in whole]),
-        others=tuple(
-            aggregate(list(same)) for same in zip(*(w.others for w in windows), strict=True)
-        ),
+        others=tuple(map(aggregate, zip(*(w.others for w in windows), strict=True))),
     )
 
 
-def _mean_lines(windows: list[Quantities], lines: list[NDArray[_Line]]) -> NDArray[_Line]:
+def _mean(windows: Sequence[Quantities], of: Callable[[Quantities], float]) -> float:
+    """Weighted by duration."""
+    duration_s = sum(window.duration_s for window in windows)
+    return sum(window.duration_s * of(window) for window in windows) / duration_s
+
+
+def _mean_lines(windows: Sequence[Quantities], lines: list[NDArray[_Line]]) -> NDArray[_Line]:
     """Line by line, weighted by duration; as many lines as all windows have."""
     common = min(len(line) for line in lines)
     weights = np.array([window.duration_s for window in windows])
@@ -257,7 +253,7 @@ def _mean_lines(windows: list[Quantities], lines: list[NDArray[_Line]]) -> NDArr
     return mean
 
 
-def _mean_frequency(windows: list[Quantities]) -> float | None:
+def _mean_frequency(windows: Sequence[Quantities]) -> float | None:
     known = [(w.cycles, w.cycles / w.frequency_hz) for w in windows if w.frequency_hz is not None]
     if not known:
         return None

@@ -86,7 +86,7 @@ def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Sp
     marks = waveform.t_s.searchsorted(edges_s).tolist()
     whole = slice(max(0, marks[0] - 2), marks[-1] + 2)
     if len(waveform.t_s[whole]) < SAMPLES_MIN:
-        raise BadWindowError(f"{len(waveform.t_s[whole])} samples in {edges_s[-1]:.3f} s")
+        raise BadWindowError(f"{len(waveform.t_s[whole])} samples in a window")
     where = samples(waveform.t_s[whole])
     parts = [slice(max(0, a - 2), b + 2) for a, b in pairwise(marks)]
     found = _all_points(waveform, edges_s, cycles, parts, where.mean_step_s if where.even else None)
