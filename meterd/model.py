@@ -123,8 +123,6 @@ class Quantities:
     """(h,) rms phasors of lines 1…h, the time counted from the rising zero crossing of the
     voltage's fundamental, whose own angle is 0."""
     current_phasor_a: NDArray[np.complex128] = field(default_factory=_no_lines)  # (h,)
-    half_square_v2: NDArray[np.float64] | None = None
-    """(2 · cycles,) mean squares of the voltage's half cycles; None where some were filled in."""
     half_cycles: HalfCycles | None = None  # that end in this window; None in an average
     others: tuple[Quantities, ...] = ()
     """Further circuits over the same cycles, in their order."""
