@@ -16,20 +16,6 @@ NAMES = (
     "meter_id, stream, seq, end_utc_s, interval_s, measured_s, coverage_pct, clock, flags, "
     "import_j, export_j, received_utc_s, line"
 )
-    "meter_id",
-    "stream",
-    "seq",
-    "end_utc_s",
-    "interval_s",
-    "measured_s",
-    "coverage_pct",
-    "clock",
-    "flags",
-    "import_j",
-    "export_j",
-    "received_utc_s",
-    "line",
-]
 
 
 def test_readings_from_before_are_chained_from_their_beginning(tmp_path: Path) -> None:
@@ -50,9 +36,7 @@ def test_readings_from_before_are_chained_from_their_beginning(tmp_path: Path) -
         marks = ", ".join("?" * 13)
         for seq, row in enumerate(rows, 1):
             values = (1, STREAM, seq, NOON_UTC_S, 60, 60.0, 100.0, "synced", "", 28807, 0, 1, row)
-            connection.exec_driver_sql(
-                f"INSERT INTO reading ({NAMES}) VALUES ({marks})", values
-            )
+            connection.exec_driver_sql(f"INSERT INTO reading ({NAMES}) VALUES ({marks})", values)
     upgrade(database)
     require_current(database)
     served = Served(database)
