@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from meterd import config
 from meterd.config import Config
 from meterd.control import reconnect
-from meterd.control.recorded import DONE, FAILED
 from meterd.control.reconnect import Closing
+from meterd.control.recorded import DONE, FAILED
 from meterd.control.relay import Relay
 from meterd.errors import HardwareError
 from meterd.model import Missed, Quantities
@@ -54,17 +54,25 @@ class Contact:
         self._for: str | None = None  # the command that is closing it; None: the start
         self.connected = connected
         if relay is not None and chosen.relay is not None:
-            self.connected = at_start(chosen.relay, connected)
+            self._start(chosen.relay, relay)
+
+    def _start(self, chosen: config.Relay, relay: Relay) -> None:
+        wanted, self.connected = self.connected, at_start(chosen, self.connected)
+        try:
             relay.set_connected(self.connected)
-            if connected and not self.connected:
-                self._closing = Closing(clock_ns())
+        except HardwareError as error:
+            _log.error("ALARM: %s; metering goes on without the relay", error)
+            self._relay = None
+            return
+        if wanted and not self.connected:
+            self._closing = Closing(self._clock_ns())
 
     def refusals(self) -> dict[str, str]:
         """Why relay commands cannot be done now, by their names."""
         chosen = self._config.relay
         why = None
         if self._relay is None or chosen is None:
-            why = "this meter has no relay"
+            why = "this meter has no relay that works"
         elif not chosen.allow_remote:
             why = "the meter's owner has not allowed it ([relay] allow_remote)"
         if why is not None:

@@ -71,6 +71,8 @@ class Controller:
         self._said: dict[str, str] = {}
         self._polled_ns: int | None = None
         self._applied, self._seen = recalled.settings, recalled.settings_seen
+        if server_key is not None and server_key.fingerprint != recalled.settings_key:
+            self._applied, self._seen = settings.NONE_APPLIED, 0  # claimed by another server
         self.config = self._recalled_config()
         self.contact = Contact(config, relay, recalled.connected, world.clock_ns)
         self._answer(
@@ -138,7 +140,7 @@ class Controller:
             return
         if told.version <= self._seen:
             return
-        detail: dict[str, object] = {"version": told.version}
+        detail: dict[str, object] = {"version": told.version, "key": key.fingerprint}
         try:
             config = settings.lay_over(self._file, told.settings)
             detail |= {"old": dict(self._applied.settings), "new": dict(told.settings)}

@@ -26,6 +26,8 @@ class Recalled:
     settings: Applied = NONE_APPLIED
     settings_seen: int = 0
     """The newest version that came into effect or was refused."""
+    settings_key: str = ""
+    """Fingerprint of the server's key that signed it: another server counts anew."""
 
 
 def recall(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Recalled:
@@ -36,16 +38,19 @@ def recall(events: Iterable[tuple[str, Mapping[str, Any]]]) -> Recalled:
     """
     commands: dict[str, str] = {}
     names: dict[str, str] = {}
-    connected, applied, seen = True, NONE_APPLIED, 0
+    connected, applied, seen, key = True, NONE_APPLIED, 0, ""
     for event, detail in events:
         if event == COMMAND:
             commands[detail["id"]], names[detail["id"]] = detail["state"], detail["command"]
             connected = _connected_after(connected, detail["command"], detail["state"])
         elif event == SETTING:
-            seen = max(seen, detail["version"])
+            seen = detail["version"] if detail["key"] != key else max(seen, detail["version"])
+            if detail["key"] != key:
+                applied = NONE_APPLIED
+            key = detail["key"]
             if "refused" not in detail:
                 applied = Applied(detail["version"], detail["new"])
-    return Recalled(commands, names, connected, applied, seen)
+    return Recalled(commands, names, connected, applied, seen, key)
 
 
 def _connected_after(connected: bool, command: str, at: str) -> bool:

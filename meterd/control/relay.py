@@ -24,7 +24,7 @@ class GpioRelay:
         """Give the coil power, or take it, whichever connects; raises HardwareError."""
         try:
             self._device.value = coil_power(self._chosen, connected)
-        except Exception as error:  # noqa: BLE001  # lgpio.error and gpiozero's have no base but this
+        except Exception as error:  # lgpio.error and gpiozero's have no base but this
             raise _unusable(self._chosen, error) from error
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ def open_relay(chosen: config.Relay, *, connected: bool, factory: Any = None) ->
         raise HardwareError(
             "[relay] needs gpiozero and lgpio: install meterd with the extra relay"
         ) from error
-    except Exception as error:  # noqa: BLE001  # lgpio.error and gpiozero's have no base but this
+    except Exception as error:  # lgpio.error and gpiozero's have no base but this
         raise _unusable(chosen, error) from error
     return GpioRelay(device, chosen)
 

@@ -21,6 +21,7 @@ TEXT_CHARACTERS_MAX = 4096
 SIGNATURE_CHARACTERS_MAX = 200
 BUSY_TIMEOUT_S = 0.05
 """The measuring loop waits no longer than this for the other program's database."""
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,18 @@ class Downlink:
     commands: tuple[SignedCommand, ...]
     time: ServerTime | None
     registers: dict[str, AcknowledgedRegisters]  # by stream
+
+
+def read_boot_id(path: Path = BOOT_ID_PATH) -> str:
+    """Which start of the machine's kernel this is, by the kernel's own name for it.
+
+    Raises:
+        StoreError: the kernel does not say.
+    """
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}: is /proc there?") from error
 
 
 def put_down(connection: sqlite3.Connection, stream: str, said: Told) -> None:
