@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from meterd.database.downlink import SignedCommand, SignedSettings, SignedText
 from meterd.record import signing
@@ -13,7 +14,7 @@ STRANGER = signing.new_key()
 NOW_UTC_S = 1_763_846_400
 
 
-def sign(content: dict[str, object], key: signing.SigningKey = SERVER) -> SignedText:
+def sign(content: Mapping[str, object], key: signing.SigningKey = SERVER) -> SignedText:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return SignedText(text, key.public.fingerprint, signing.sign(key, text.encode()))
 

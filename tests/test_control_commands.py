@@ -9,6 +9,7 @@ import pytest
 from meterd.control.commands import Decision, Fate, decide
 from meterd.database.downlink import SignedText
 from meterd.errors import NotSignedError
+from meterd.record import signing
 from tests import signed_texts
 from tests.signed_texts import NOW_UTC_S, SERIAL, SERVER, STRANGER
 
@@ -59,10 +60,10 @@ def test_what_is_no_command_of_the_server_for_this_meter_is_none(text: SignedTex
 
 def test_a_receipt_with_the_fields_of_a_command_is_none() -> None:
     content = signed_texts.command_content("disconnect")
-    receipt = {"type": "receipt", "stream": "0" * 32} | {"hwm": 3}
+    receipt: dict[str, object] = {"type": "receipt", "stream": "0" * 32, "hwm": 3}
     receipt |= {name: value for name, value in content.items() if name != "type"}
     twice = signed_texts.sign(receipt).text[:-1] + ',"type":"command"}'
-    signature = signed_texts.signing.sign(SERVER, twice.encode())
+    signature = signing.sign(SERVER, twice.encode())
     for text in (
         signed_texts.sign(receipt),
         SignedText(twice, SERVER.public.fingerprint, signature),

@@ -53,6 +53,7 @@ class Contact:
         self._closing: Closing | None = None
         self._for: str | None = None  # the command that is closing it; None: the start
         self.connected = connected
+        self.broken = False  # whether the pin refused the last time
         if relay is not None and chosen.relay is not None:
             self._start(chosen.relay, relay)
 
@@ -61,6 +62,7 @@ class Contact:
         try:
             relay.set_connected(self.connected)
         except HardwareError as error:
+            self.broken = True
             _log.error("ALARM: %s; metering goes on without the relay", error)
             self._relay = None
             return
@@ -90,8 +92,9 @@ class Contact:
         try:
             self._relay.set_connected(False)
         except HardwareError as error:
+            self.broken = True
             return [*ended, Outcome(command_id, "disconnect", FAILED, str(error))]
-        self.connected = False
+        self.connected = self.broken = False
         return [*ended, Outcome(command_id, "disconnect", DONE)]
 
     def reconnect(self, command_id: str) -> list[Outcome]:
@@ -122,10 +125,11 @@ class Contact:
         try:
             self._relay.set_connected(True)
         except HardwareError as error:
+            self.broken = True
             _log.error("ALARM: %s", error)
             ended = self._ended(FAILED, str(error))
         else:
-            self.connected = True
+            self.connected, self.broken = True, False
             _log.warning("the relay has closed: the service is connected")
             ended = self._ended(DONE, None)
         self._closing = self._for = None

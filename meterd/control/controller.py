@@ -90,6 +90,11 @@ class Controller:
         self._messages = [message for message in self._messages if now_ns < message.until_ns]
         return tuple(reversed(self._messages))
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong here, as :class:`meterd.model.Status` names it."""
+        return ("relay",) if self.contact.broken else ()
+
     def step(self, window: Quantities | Missed) -> Config:
         """One window: go on with what is under way, look for what is new.
 
