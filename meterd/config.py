@@ -173,6 +173,16 @@ class DemandBlocks(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """[record]: how long and how much the meter keeps."""
+
+    retention_days: Annotated[int, Meta(ge=40, le=3650, description="40 to 3650 whole days")] = 400
+    size_max_mib: Annotated[int, Meta(ge=16, le=65_536, description="16 to 65536 MiB")] = 1024
+    ballast_mib: Annotated[
+        int, Meta(ge=0, le=256, description="0 to 256 MiB held for a full disk")
+    ] = 8
+
+
 class Simulation(Struct, frozen=True, forbid_unknown_fields=True):
     """[simulation]: the mains socket in place of a real one."""
 
@@ -210,6 +220,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     sync: Sync = Sync()
     demand: DemandBlocks = DemandBlocks()
     relay: Relay | None = None
+    record: Record = Record()
     simulation: Simulation | None = None
 
     @property

@@ -5,28 +5,29 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
+import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from meterd import __version__, calc, config, interval, store, wire, wiring
+from meterd import calc, config, interval, startup, store, wiring
 from meterd.acquire import Acquisition
 from meterd.calibration import history
-from meterd.calibration.history import Change
 from meterd.config import Config
-from meterd.interval import Interval, Origin
+from meterd.errors import HardwareError, StoreDamagedError, StoreError
+from meterd.interval import Interval
 from meterd.metrology import demand, starting
 from meterd.metrology.circuits import billed
-from meterd.metrology.demand import Demand
 from meterd.metrology.events import Events, detect
 from meterd.metrology.starting import NO_LOAD, Load
 from meterd.model import (
     Calibration,
+    Demand,
     EventRecord,
     Missed,
     Quality,
@@ -34,18 +35,23 @@ from meterd.model import (
     Registers,
     SampleBlock,
     Screen,
+    Stamp,
 )
 from meterd.panel import Panel
+from meterd.record.keys import key_folder, load_or_create
+from meterd.recorder import SAID_CHARACTERS_MAX, Ended, Recorder
+from meterd.startup import Start
 from meterd.store import Store
+from meterd.timekeeping import Clocks, Timekeeper, kernel_state
 
 log = logging.getLogger(__name__)
 
 SAVE_S = 10.0
 """The most energy that a power cut can cost, in seconds of it."""
-CHECKPOINT_S = 300.0
+TIDY_S = 300.0
+FOLLOW_S = 1.0
 DEMAND_SETTLED_S = 5.0
 OUTAGE_MIN_S = 2 * SAVE_S
-TIME_ERROR = 5
 STOP_S = 5.0
 
 
@@ -56,10 +62,9 @@ class Meter:
     config: Config
     calibrations: tuple[Calibration, ...]
     """Of the circuits in their order, the grid first."""
-    store: Store
+    recorder: Recorder
+    time: Timekeeper
     clock_ns: Callable[[], int]
-    utc_s: Callable[[], float]
-    clock_state: Callable[[], str]
     show: Callable[[Quantities | None, Registers], None]
 
 
@@ -77,10 +82,19 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """When the registers were last saved and the database's log last moved into it."""
+    """When the registers were last saved, the record last tidied, the clock last looked at."""
 
     saved_ns: int
-    checkpointed_ns: int
+    tidied_ns: int
+    followed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dark:
+    """When the meter was last alive (None: told already, or never), and when it began again."""
+
+    alive_utc_s: int | None
+    begun_boottime_ms: int
 
 
 def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
@@ -88,9 +102,8 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
 
     Raises:
         HardwareError: the ADC stopped answering.
-        StoreError: the disk refused a reading.
+        StoreError: the disk failed; one that is full only makes the readings wait.
     """
-    interval_s = meter.config.meter.interval_s
     circuits = [
         ((circuit.voltage_channel, circuit.current_channel), calibration)
         for circuit, calibration in zip(meter.config.in_order, meter.calibrations, strict=True)
@@ -101,39 +114,65 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
         meter.config.meter.nominal_hz,
         mains_min_v=wiring.MAINS_MIN_SHARE * meter.config.meter.nominal_v,
     )
-    counted = Counted(store.load_registers(meter.store), store.load_demand(meter.store))
-    kept = Kept(meter.clock_ns(), meter.clock_ns())
-    current = Interval(0, flags=Quality.RESTARTED, events=outage(meter))
+    record = meter.recorder
+    counted = Counted(store.load_registers(record.store), store.load_demand(record.store))
+    kept = Kept(*[meter.clock_ns()] * 3)
+    dark = Dark(store.last_saved_utc_s(record.store), meter.time.stamp().boottime_ms)
+    current, last_at = Interval(0, flags=Quality.RESTARTED), meter.time.stamp()
     for window in windows:
-        window_utc_s = meter.utc_s() - (meter.clock_ns() - window.end_ns) / 1e9
-        end_utc_s = interval.interval_end(window_utc_s, interval_s)
+        kept = follow_clock(meter, kept)
+        ended_at = meter.time.stamp((meter.clock_ns() - window.end_ns) / 1e9)
+        window_utc_s = ended_at.utc_s
+        end_utc_s = interval.interval_end(window_utc_s, meter.config.meter.interval_s)
         if end_utc_s != current.end_utc_s:
-            keep_reading(meter, current, counted)
+            keep_reading(meter, current, counted, last_at)
             first = current.end_utc_s == 0
             current = replace(current, end_utc_s=end_utc_s) if first else Interval(end_utc_s)
+        dark, outages = outage(meter, dark)
         counted, window, ended = watch_voltage(meter, counted, window, window_utc_s)
         counted, seen = count(meter, counted, window, window_utc_s)
-        current = interval.with_events(interval.add(current, seen), ended)
-        kept = keep_registers(meter, counted, kept)
+        current = interval.with_events(interval.add(current, seen), (*outages, *ended))
+        kept, last_at = keep_registers(meter, counted, kept), ended_at
         meter.show(None if isinstance(seen, Missed) else seen, counted.registers)
     # Stopped in the middle of an interval: it ends now.
-    stopped_utc_s = interval.interval_end(meter.utc_s(), 1)
+    stopped_utc_s = interval.interval_end(meter.time.utc_s(), 1)
     current = replace(current, end_utc_s=min(current.end_utc_s, stopped_utc_s))
-    keep_reading(meter, current, counted)
+    keep_reading(meter, current, counted, last_at)
 
 
-def outage(meter: Meter) -> tuple[EventRecord, ...]:
-    """The time since the registers were last saved, when the meter was without power or stopped.
+def follow_clock(meter: Meter, kept: Kept) -> Kept:
+    """Look once a second whether the date is known better, and tell the record."""
+    now_ns = meter.clock_ns()
+    if now_ns - kept.followed_ns < FOLLOW_S * 1e9:
+        return kept
+    for event, detail in meter.time.follow():
+        log.warning("clock: %s %s", event, detail)
+        meter.recorder.tell(event, detail)
+    return replace(kept, followed_ns=now_ns)
 
-    Only as sure as the clock is; a clock that was set back tells no outage.
-    """
-    alive_utc_s, now_utc_s = store.last_saved_utc_s(meter.store), meter.utc_s()
-    if alive_utc_s is None or now_utc_s - alive_utc_s < OUTAGE_MIN_S:
-        return ()
-    record = EventRecord("outage", float(alive_utc_s), round(now_utc_s - alive_utc_s, 1), None)
+
+def outage(meter: Meter, dark: Dark) -> tuple[Dark, tuple[EventRecord, ...]]:
+    """The time from the last sign of life to this start, told once the date is not a mere guess."""
+    stamp = meter.time.stamp()
+    if dark.alive_utc_s is None or stamp.clock == "unknown":
+        return dark, ()
+    begun_utc_s = stamp.utc_s - (stamp.boottime_ms - dark.begun_boottime_ms) / 1000
+    lasted_s = begun_utc_s - dark.alive_utc_s
+    told = replace(dark, alive_utc_s=None)
+    if lasted_s < OUTAGE_MIN_S:
+        return told, ()
+    record = EventRecord("outage", float(dark.alive_utc_s), round(lasted_s, 1), None)
     log.warning("nothing was measured for %.0f s", record.duration_s)
-    store.record_event(meter.store, record.kind, asdict(record), now_utc_s=int(now_utc_s))
-    return (record,)
+    meter.recorder.tell(record.kind, _event_detail(record))
+    return told, (record,)
+
+
+def _event_detail(record: EventRecord) -> dict[str, object]:
+    return {
+        "start_utc_s": record.start_utc_s,
+        "duration_s": record.duration_s,
+        "extreme_v": record.extreme_v,
+    }
 
 
 def watch_voltage(
@@ -154,7 +193,7 @@ def watch_voltage(
             round(event.extreme_v, 3),
         )
         log.warning("%s of %.3f s to %.1f V", record.kind, record.duration_s, event.extreme_v)
-        store.record_event(meter.store, record.kind, asdict(record), now_utc_s=int(window_utc_s))
+        meter.recorder.tell(record.kind, _event_detail(record))
         records.append(record)
     if (ended or still_open) and isinstance(window, Quantities):
         window = replace(window, flags=window.flags | Quality.VOLTAGE_EVENT)
@@ -198,53 +237,53 @@ def watch_demand(
         "predicted_w": round(heading_w, 2),
         "limit_w": limit_w,
     }
-    store.record_event(meter.store, "demand_limit", detail, now_utc_s=int(utc_s))
+    meter.recorder.tell("demand_limit", detail)
     return running.block_end_utc_s
 
 
-def keep_reading(meter: Meter, ended: Interval, counted: Counted) -> None:
-    """Store the interval that ended, one transaction with its registers."""
+def keep_reading(meter: Meter, ended: Interval, counted: Counted, last_at: Stamp) -> None:
+    """Store the interval that ended, one transaction with its registers.
+
+    ``last_at`` is the end of its last window; by the date as it was then the interval's own end
+    is told, whatever has happened to the date since.
+    """
     if ended.end_utc_s == 0 or interval.is_empty(ended):
         return
-    origin = Origin(
-        schema=wire.SCHEMA,
-        meter=meter.config.meter.serial,
-        stream=meter.store.stream,
-        seq=store.next_seq(meter.store),
-        clock=meter.clock_state(),
+    left_ms = round(1000 * (ended.end_utc_s - last_at.utc_s))
+    end_at = replace(
+        last_at, utc_s=float(ended.end_utc_s), boottime_ms=max(0, last_at.boottime_ms + left_ms)
     )
-    reading = interval.reading(
-        ended,
-        counted.registers,
-        origin,
-        meter.config.meter.interval_s,
-        counted.demand,
-        meter.config.further_roles,
+    meter.recorder.reading(
+        Ended(
+            ended,
+            counted.registers,
+            counted.demand,
+            end_at,
+            meter.config.meter.interval_s,
+            meter.config.further_roles,
+        )
     )
-    store.append(meter.store, wire.encode(reading), reading, counted.registers, counted.demand)
 
 
 def keep_registers(meter: Meter, counted: Counted, kept: Kept) -> Kept:
-    """Save the registers every 10 s between readings, and checkpoint every 5 min."""
+    """Save the registers every 10 s between readings, and tidy the record every 5 min."""
     now_ns = meter.clock_ns()
-    saved_ns, checkpointed_ns = kept.saved_ns, kept.checkpointed_ns
+    saved_ns, tidied_ns = kept.saved_ns, kept.tidied_ns
     if now_ns - saved_ns >= SAVE_S * 1e9:
-        now_utc_s = int(meter.utc_s())
-        store.save_registers(
-            meter.store, counted.registers, now_utc_s=now_utc_s, demand=counted.demand
-        )
+        meter.recorder.save(counted.registers, counted.demand)
         saved_ns = now_ns
-    if now_ns - checkpointed_ns >= CHECKPOINT_S * 1e9:
-        store.checkpoint(meter.store)
-        checkpointed_ns = now_ns
-    return Kept(saved_ns, checkpointed_ns)
+    if now_ns - tidied_ns >= TIDY_S * 1e9:
+        meter.recorder.tidy()
+        tidied_ns = now_ns
+    return replace(kept, saved_ns=saved_ns, tidied_ns=tidied_ns)
 
 
 def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None) -> None:
     """Run the meter of a configuration until SIGTERM or SIGINT; ``on_screen`` sees the display.
 
     Raises:
-        ConfigError, HardwareError, StoreError: with a sentence for whoever starts it.
+        ConfigError, HardwareError, KeyUnusableError, StoreError: with a sentence for whoever
+            starts it.
     """
     chosen = config.load(configuration)
     place = config.calibration_path(configuration)
@@ -255,26 +294,71 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
         converter = wiring.open_converter(chosen)
         opened.callback(converter.close)
         chosen.meter.state_dir.mkdir(parents=True, exist_ok=True)
-        record = store.open_store(chosen.meter.readings_path, now_utc_s=int(converter.utc_s()))
-        opened.callback(store.close, record)
+        keys = load_or_create(key_folder(chosen.meter.state_dir, os.environ))
+        kept = startup.open_record(chosen, now_utc_s=int(converter.utc_s()))
+        opened.callback(store.close, kept.store)
+        start = Start(chosen, calibrations, history.read(place).changes)
+        time = _keep_time(converter, kept.store)
+        recorder = startup.new_recorder(
+            kept, chosen, keys[-1], time, partial(acknowledged_seq, chosen, kept.store.stream)
+        )
+        startup.record_start(kept, recorder, keys, start, startup.read_boot_id())
         panel = Panel(
             chosen,
-            record.stream,
+            kept.store.stream,
             converter.clock_ns,
-            converter.utc_s,
-            clock_state,
-            lambda: store.next_seq(record) - 1,
+            time.utc_s,
+            lambda: time.stamp().clock,
+            lambda: store.next_seq(kept.store) - 1,
         )
         opened.callback(panel.stop, STOP_S)
         panel.start(on_screen)
-        changes = history.read(place).changes
-        record_boot(record, chosen, calibrations, int(converter.utc_s()), changes)
         acquisition = Acquisition(wiring.block_reader(converter, chosen))
         _stop_on_signals(acquisition)
         acquisition.start()
-        log.info("meter %s measures; stream %s", chosen.meter.serial, record.stream)
-        clocks = (converter.clock_ns, converter.utc_s, clock_state)
-        run(Meter(chosen, calibrations, record, *clocks, show=panel.show), acquisition)
+        log.info("meter %s measures; stream %s", chosen.meter.serial, kept.store.stream)
+        meter = Meter(chosen, calibrations, recorder, time, converter.clock_ns, panel.show)
+        with _faults_told(meter):
+            run(meter, acquisition)
+            stop(meter)
+
+
+def stop(meter: Meter) -> None:
+    """The last rows: that the meter was asked to stop, and the signature of all before."""
+    registers = store.load_registers(meter.recorder.store)
+    meter.recorder.tell("stop", {"import_j": registers.import_j, "export_j": registers.export_j})
+    meter.recorder.tidy()
+
+
+def acknowledged_seq(chosen: Config, stream: str) -> int:
+    """Up to which row the server holds this stream, as the synchronisation was last told."""
+    try:
+        sync = store.read_sync_status(chosen.meter.sync_path, stream)
+    except StoreError as error:
+        log.warning("%s: no row counts as acknowledged meanwhile", error)
+        return 0
+    return sync.hwm if sync is not None and sync.stream == stream else 0
+
+
+def _keep_time(converter: wiring.Converter, kept: Store) -> Timekeeper:
+    boot = startup.boot_number(kept, startup.read_boot_id())
+    return startup.keep_time(
+        kept, Clocks(converter.boottime_s, converter.utc_s, kernel_state), boot
+    )
+
+
+@contextmanager
+def _faults_told(meter: Meter) -> Iterator[None]:
+    """What ends the meter is in its record, if the record can still be written."""
+    try:
+        yield
+    except HardwareError as error:
+        meter.recorder.tell("fault", {"part": "adc", "said": str(error)[:SAID_CHARACTERS_MAX]})
+        raise
+    except StoreDamagedError:
+        # Looked at as a whole at the next start.
+        store.suspect(meter.recorder.store.path).touch()
+        raise
 
 
 def _stop_on_signals(acquisition: Acquisition) -> None:
@@ -284,57 +368,3 @@ def _stop_on_signals(acquisition: Acquisition) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-
-def record_boot(
-    record: Store,
-    chosen: Config,
-    calibrations: tuple[Calibration, ...],
-    now_utc_s: int,
-    changes: Sequence[Change] = (),
-) -> None:
-    """Write into the record which program starts, and what changed in its calibration."""
-    detail = {"version": __version__, "serial": chosen.meter.serial}
-    store.record_event(record, "boot", detail, now_utc_s=now_utc_s)
-    new: dict[str, dict[str, float]] = {
-        circuit.role: asdict(calibration)
-        for circuit, calibration in zip(chosen.in_order, calibrations, strict=True)
-    }
-    last = store.last_event(record, "calibration")
-    old = last["new"] if last else None
-    if old != new:
-        told = {"old": old, "new": new, "by": _who_calibrated(new, changes)}
-        store.record_event(record, "calibration", told, now_utc_s=now_utc_s)
-
-
-def _who_calibrated(
-    new: Mapping[str, Mapping[str, float]], changes: Sequence[Change]
-) -> dict[str, dict[str, object] | None]:
-    """For each circuit the logged change that made its calibration; None: changed by hand."""
-    found: dict[str, dict[str, object] | None] = {}
-    for role, calibration in new.items():
-        latest = next((change for change in reversed(changes) if change.circuit == role), None)
-        made_it = latest is not None and all(
-            latest.new.get(name) == value for name, value in calibration.items()
-        )
-        found[role] = (
-            {
-                "counter": latest.counter,
-                "utc_s": latest.utc_s,
-                "by": latest.by,
-                "method": latest.method,
-            }
-            if made_it and latest is not None
-            else None
-        )
-    return found
-
-
-def clock_state() -> str:
-    """Whether a time source has set the system's clock: synced, unsynced or unknown."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    timex = ctypes.create_string_buffer(256)  # struct timex is 208 bytes; all zero asks only
-    state = int(libc.adjtimex(timex))
-    if state < 0:
-        return "unknown"
-    return "unsynced" if state == TIME_ERROR else "synced"

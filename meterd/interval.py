@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from meterd.metrology.circuits import house_w
-from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.metrology.quantities import aggregate
 from meterd.model import (
+    NO_DEMAND,
     CircuitRecord,
+    Demand,
     EventRecord,
     Missed,
     Quality,
     Quantities,
     Reading,
     Registers,
+    Stamp,
 )
 
 WINDOWS_PER_AGGREGATE = 15
@@ -35,6 +38,7 @@ MEASURED = (
     "thd_current_pct",
 )
 """What a reading says of an interval; its names are those of the quantities."""
+SURE_CLOCKS = ("synced", "relative")
 EVENTS_MAX = 20
 """A reading names this many events; all of them are in the meter's own record."""
 
@@ -70,7 +74,7 @@ class Origin:
     meter: str
     stream: str
     seq: int
-    clock: str  # synced, unsynced or unknown
+    stamp: Stamp  # of the interval's end
 
 
 def interval_end(utc_s: float, interval_s: int) -> int:
@@ -132,6 +136,10 @@ def _circuits(measured: Quantities, roles: Sequence[str]) -> list[CircuitRecord]
     return [*records, CircuitRecord("house", None, None, round(taken_w, 2), None, None, None)]
 
 
+def _measured(measured: Quantities | None) -> dict[str, Any]:
+    return {name: getattr(measured, name) if measured else None for name in MEASURED}
+
+
 def reading(
     interval: Interval,
     registers: Registers,
@@ -145,7 +153,7 @@ def reading(
     measured = aggregate(parts) if parts else None
     measured_s = measured.duration_s - measured.gap_s if measured else 0.0
     flags = interval.flags | (measured.flags if measured else Quality.GAP)
-    if origin.clock != "synced":
+    if origin.stamp.clock not in SURE_CLOCKS:
         flags |= Quality.CLOCK_UNSET
     return Reading(
         schema=origin.schema,
@@ -156,9 +164,11 @@ def reading(
         interval_s=interval_s,
         measured_s=measured_s,
         coverage_pct=min(100.0, 100.0 * measured_s / interval_s),
-        clock=origin.clock,
+        boot=origin.stamp.boot,
+        boottime_ms=origin.stamp.boottime_ms,
+        clock=origin.stamp.clock,
         flags=[flag.name for flag in Quality if flag & flags and flag.name],
-        **{name: getattr(measured, name) if measured else None for name in MEASURED},
+        **_measured(measured),
         import_j=registers.import_j,
         export_j=registers.export_j,
         reactive_q1_vars=registers.reactive_vars[0],

@@ -168,6 +168,21 @@ class Registers:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """The running block, the last whole one and the highest since the last reset."""
+
+    block_end_utc_s: int | None = None
+    energy_j: float = 0.0
+    elapsed_s: float = 0.0  # measured in the running block
+    last_w: float | None = None
+    max_w: float | None = None
+    max_end_utc_s: int | None = None
+
+
+NO_DEMAND = Demand()
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """A power-quality event or an outage as it is stored and sent."""
 
@@ -191,18 +206,31 @@ class CircuitRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """When something happened, as well as this machine can tell; docs/protocol.md, "Dates"."""
+
+    boot: int  # counts the starts of the kernel
+    boottime_ms: int  # CLOCK_BOOTTIME
+    utc_s: float
+    clock: str  # synced, relative, informative or unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One interval as it is stored and sent; docs/protocol.md describes each field."""
 
     schema: str
+    kind: str = "reading"
     meter: str
     stream: str
     seq: int
+    boot: int = 0  # 0: a line of schema 1.0, which did not tell
+    boottime_ms: int = 0
+    clock: str
     end_utc_s: int
     interval_s: int
     measured_s: float
     coverage_pct: float
-    clock: str
     flags: list[str]
     frequency_hz: float | None
     voltage_v: float | None

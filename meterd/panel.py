@@ -13,9 +13,8 @@ from meterd.display import rotation
 from meterd.display.rotation import Shown
 from meterd.errors import StoreError
 from meterd.lcd import LatestScreen
-from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.metrology.demand import predicted_w as predicted
-from meterd.model import Message, Quality, Quantities, Registers, Screen, Status
+from meterd.model import NO_DEMAND, Demand, Message, Quality, Quantities, Registers, Screen, Status
 from meterd.store import SyncStatus
 
 SHOW_S = 1.0

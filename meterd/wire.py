@@ -15,8 +15,8 @@ import msgspec
 from meterd.errors import NotAReadingError
 from meterd.model import Quality, Reading
 
-SCHEMA = "1.0"
-LINE_BYTES_MAX = 4096
+SCHEMA = "1.1"
+LINE_BYTES_MAX = 8192
 """Several times the longest line of this version."""
 INTEGER_MAX = 2**63 - 1
 """SQLite's and JSON libraries' largest whole number: 2.5 million million kWh in joules."""
@@ -44,6 +44,9 @@ DECIMALS = {
     "demand_max_w": 2,
 }
 """Decimal places on the wire: an order finer than the meter can tell, so rounding costs nothing."""
+
+CLOCKS = ("synced", "relative", "informative", "unknown", "unsynced")
+"""How good a date is; the last is schema 1.0's."""
 
 _FLAGS = frozenset(flag.name for flag in Quality if flag.name is not None)
 _METER = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -98,6 +101,9 @@ def _check(reading: Reading) -> None:
     """The protocol's table, read once more on the way out and on the way in."""
     allowed = {
         "schema": reading.schema.partition(".")[0] == SCHEMA.partition(".")[0],
+        "kind": reading.kind == "reading",
+        "boot": 0 <= reading.boot <= INTEGER_MAX,
+        "boottime_ms": 0 <= reading.boottime_ms <= INTEGER_MAX,
         "meter": _METER.fullmatch(reading.meter) is not None,
         "stream": _STREAM.fullmatch(reading.stream) is not None,
         "seq": 1 <= reading.seq <= INTEGER_MAX,
@@ -105,7 +111,7 @@ def _check(reading: Reading) -> None:
         "interval_s": 1 <= reading.interval_s <= 3600,
         "measured_s": reading.measured_s >= 0,
         "coverage_pct": 0 <= reading.coverage_pct <= 100,
-        "clock": reading.clock in ("synced", "unsynced", "unknown"),
+        "clock": reading.clock in CLOCKS,
         "flags": _FLAGS.issuperset(reading.flags),
         "import_j": 0 <= reading.import_j <= INTEGER_MAX,
         "export_j": 0 <= reading.export_j <= INTEGER_MAX,

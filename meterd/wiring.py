@@ -47,6 +47,7 @@ class Converter:
     adc: Adc
     clock_ns: Callable[[], int]
     utc_s: Callable[[], float]
+    boottime_s: Callable[[], float]
     batch: int
     close: Callable[[], None]
 
@@ -69,7 +70,7 @@ def open_converter(config: Config, *, paced: bool = True) -> Converter:
             adc.close()
             raise
         batch = min(config.adc.batch or adc.batch_size, adc.batch_size)
-        return Converter(adc, time.monotonic_ns, time.time, batch, adc.close)
+        return Converter(adc, time.monotonic_ns, time.time, _boottime_s, batch, adc.close)
     clock = SimulatedClock(paced=paced, start_ns=time.monotonic_ns(), start_utc_s=time.time())
     chip = Mcp3008(
         Wirings(_wirings(config)),
@@ -78,7 +79,17 @@ def open_converter(config: Config, *, paced: bool = True) -> Converter:
         rng=np.random.default_rng(config.simulation.seed),
     )
     batch = config.adc.batch or SIMULATED_BATCH
-    return Converter(SimulatedAdc(chip, clock), clock.now_ns, clock.utc_s, batch, lambda: None)
+    simulated = SimulatedAdc(chip, clock)
+    if paced:  # the date is the machine's, as with a real converter
+        return Converter(simulated, clock.now_ns, time.time, _boottime_s, batch, lambda: None)
+    return Converter(
+        simulated, clock.now_ns, clock.utc_s, lambda: clock.now_ns() / 1e9, batch, lambda: None
+    )
+
+
+def _boottime_s() -> float:
+    """Since the kernel's start, the time of sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _wirings(config: Config) -> tuple[Wiring, ...]:

@@ -49,7 +49,14 @@ def converter(
     clock = SimulatedClock(paced=False)
     rng = np.random.default_rng(1)
     chip = Mcp3008(Wiring(mains, front_end, (0, 1)), vref_v=3.3, noise_codes=0.5, rng=rng)
-    return Converter(SimulatedAdc(chip, clock), clock.now_ns, clock.utc_s, 511, lambda: None)
+    return Converter(
+        SimulatedAdc(chip, clock),
+        clock.now_ns,
+        clock.utc_s,
+        lambda: clock.now_ns() / 1e9,
+        511,
+        lambda: None,
+    )
 
 
 @pytest.fixture

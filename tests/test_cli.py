@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from meterd import cli, config, interval, store, wire
+from meterd import cli, config, interval, store
 from meterd.model import Registers
+from tests.records import add_reading
 from tests.test_interval import ORIGIN, filled
 
 CONFIG = """
@@ -155,16 +156,16 @@ def test_a_meter_without_its_adc_ends_with_a_sentence(folder: Path) -> None:
 
 def stored(folder: Path, count: int, now_utc_s: int) -> None:
     meter = config.load(folder / "meterd.toml").meter
-    record = store.open_store(meter.readings_path, now_utc_s=0)
+    record = store.open_store(meter.readings_path, meter=meter.serial, now_utc_s=0)
     try:
         for seq in range(1, count + 1):
-            origin = interval.Origin("1.0", "MX-1", record.stream, seq, ORIGIN.clock)
+            origin = interval.Origin("1.1", record.meter, record.stream, seq, ORIGIN.stamp)
             registers = Registers(24_000 * seq, 0)
             current = interval.Interval(
                 now_utc_s - 60 * (count - seq), filled(300).recent, filled(300).aggregates
             )
             row = interval.reading(current, registers, origin, 60)
-            store.append(record, wire.encode(row), row, registers)
+            add_reading(record, row, registers)
     finally:
         store.close(record)
 

@@ -8,9 +8,8 @@ import pytest
 
 from meterd import calc
 from meterd.metrology import demand, starting
-from meterd.metrology.demand import NO_DEMAND, Demand
 from meterd.metrology.starting import NO_LOAD
-from meterd.model import Quantities, Registers
+from meterd.model import NO_DEMAND, Demand, Quantities, Registers
 from meterd.simulate.mains import Socket, synthetic
 from tests.chain import blocks, waveforms
 from tests.test_interval import WINDOW

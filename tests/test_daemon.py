@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from meterd import acquire, config, daemon, store, wire, wiring
+from meterd import acquire, config, daemon, startup, store, wire, wiring
 from meterd.calibration.history import Change
 from meterd.daemon import Meter
 from meterd.errors import HardwareError
-from meterd.model import Quantities, Reading, Registers, SampleBlock
+from meterd.model import Calibration, Quantities, Reading, Registers, SampleBlock
+from meterd.record.rows import detail, said
 from meterd.simulate.adc import SimulatedAdc, SimulatedClock
 from meterd.simulate.frontend import FrontEnd, Wiring
 from meterd.simulate.mains import Mains, Socket, synthetic
 from meterd.simulate.mcp3008 import Mcp3008
+from meterd.timekeeping import Clocks
 from tests.chain import CHANNELS, NOMINAL
+from tests.records import KEY, open_new
 
 CONFIG = """
 [meter]
@@ -51,7 +54,7 @@ class Desk:
         self.config = config.load(folder / "meterd.toml")
         self.config.meter.state_dir.mkdir(exist_ok=True)
         self.clock = SimulatedClock(paced=False, start_utc_s=MIDNIGHT_UTC_S)
-        self.utc_step_s = 0.0
+        self.utc_step_s, self.kernel_state = 0.0, "synced"
         self.shown: list[Quantities | None] = []
         chip = Mcp3008(
             Wiring(mains, FrontEnd(), CHANNELS),
@@ -77,32 +80,47 @@ class Desk:
             yield self.read()
 
     def run(self, blocks: Iterator[SampleBlock]) -> None:
-        record = store.open_store(self.config.meter.readings_path, now_utc_s=int(MIDNIGHT_UTC_S))
+        kept = startup.open_record(self.config, now_utc_s=int(MIDNIGHT_UTC_S))
         try:
-            daemon.run(
-                Meter(
-                    config=self.config,
-                    calibrations=(NOMINAL,) * len(self.config.circuits),
-                    store=record,
-                    clock_ns=self.clock.now_ns,
-                    utc_s=lambda: self.clock.utc_s() + self.utc_step_s,
-                    clock_state=lambda: "synced",
-                    show=lambda window, registers: self.shown.append(window),
-                ),
-                blocks,
+            clocks = Clocks(
+                lambda: self.clock.now_ns() / 1e9,
+                lambda: self.clock.utc_s() + self.utc_step_s,
+                lambda: self.kernel_state,
             )
+            time = startup.keep_time(kept.store, clocks, 1, built_utc_s=0)
+            meter = Meter(
+                config=self.config,
+                calibrations=(NOMINAL,) * len(self.config.circuits),
+                recorder=startup.new_recorder(kept, self.config, KEY, time, lambda: 0),
+                time=time,
+                clock_ns=self.clock.now_ns,
+                show=lambda window, registers: self.shown.append(window),
+            )
+            daemon.run(meter, blocks)
+            daemon.stop(meter)
         finally:
-            store.close(record)
+            store.close(kept.store)
+
+    def lines(self) -> list[bytes]:
+        reader = store.open_reader(self.config.meter.readings_path)
+        try:
+            return [line for _, line in store.every_row(reader)]
+        finally:
+            store.close_reader(reader)
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """What the events of a name say, oldest first."""
+        return [detail(line) for line in self.lines() if said(line).event == name]
 
     def readings(self) -> list[Reading]:
         reader = store.open_reader(self.config.meter.readings_path)
         try:
-            return [wire.decode(line) for _, line in store.rows_after(reader, 0, 10_000, 10**8)]
+            return [wire.decode(line) for _, line in store.recent(reader, 10_000)]
         finally:
             store.close_reader(reader)
 
     def registers(self) -> Registers:
-        record = store.open_store(self.config.meter.readings_path, now_utc_s=0)
+        record = open_new(self.config.meter.readings_path)
         try:
             return store.load_registers(record)
         finally:
@@ -113,7 +131,8 @@ def test_a_reading_is_stored_at_the_end_of_each_interval(tmp_path: Path) -> None
     desk = Desk(tmp_path, synthetic(LOAD))
     desk.run(desk.blocks(21.0))
     rows = desk.readings()
-    assert [row.seq for row in rows] == [1, 2, 3, 4, 5]
+    assert len(rows) == 5
+    assert [said(line).seq for line in desk.lines()] == list(range(1, len(desk.lines()) + 1))
     assert [row.end_utc_s - MIDNIGHT_UTC_S for row in rows[:4]] == [5, 10, 15, 20]
     for row in rows[1:4]:
         assert row.voltage_v == pytest.approx(127.0, rel=0.001)
@@ -144,7 +163,7 @@ def test_a_restarted_meter_goes_on_where_it_was(tmp_path: Path) -> None:
     again.run(again.blocks(11.0))
     after = again.readings()
     assert after[: len(before)] == before
-    assert [row.seq for row in after] == list(range(1, len(after) + 1))
+    assert [said(line).seq for line in again.lines()] == list(range(1, len(again.lines()) + 1))
     assert {row.stream for row in after} == {before[0].stream}
     assert after[-1].import_j == pytest.approx(2 * before[-1].import_j, rel=0.01)
 
@@ -174,12 +193,12 @@ def test_a_clock_set_forward_by_400_days_stores_both_intervals_and_loses_no_ener
 
     desk.run(stepped())
     rows = desk.readings()
-    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    assert [said(line).seq for line in desk.lines()] == list(range(1, len(desk.lines()) + 1))
     assert rows[-1].end_utc_s > MIDNIGHT_UTC_S + 400 * 86_400
     assert rows[-1].import_j == pytest.approx(POWER_W * 14.0, rel=0.005)
 
 
-def test_a_clock_set_back_an_hour_stores_on(tmp_path: Path) -> None:
+def test_a_sure_clock_that_is_set_back_an_hour_is_refused_and_told_once(tmp_path: Path) -> None:
     desk = Desk(tmp_path, synthetic(LOAD))
 
     def stepped() -> Iterator[SampleBlock]:
@@ -189,8 +208,29 @@ def test_a_clock_set_back_an_hour_stores_on(tmp_path: Path) -> None:
 
     desk.run(stepped())
     rows = desk.readings()
-    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    ends = [row.end_utc_s for row in rows]
+    assert ends == sorted(ends)
+    assert rows[-1].clock == "relative"
+    assert len(desk.events("clock_refused")) == 1
+    assert rows[-1].import_j == pytest.approx(POWER_W * 14.0, rel=0.005)
+
+
+def test_a_guessed_clock_may_be_set_back_an_hour_by_hand(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, synthetic(LOAD))
+    desk.kernel_state = "unsynced"
+
+    def stepped() -> Iterator[SampleBlock]:
+        yield from desk.blocks(7.0)
+        desk.utc_step_s = -3600.0
+        yield from desk.blocks(7.0)
+
+    desk.run(stepped())
+    rows = desk.readings()
     assert any(row.end_utc_s < MIDNIGHT_UTC_S for row in rows)
+    assert {row.clock for row in rows} == {"informative"}
+    (anchor,) = desk.events("anchor")
+    assert anchor["stepped_ms"] == pytest.approx(-3_600_000, abs=1)
+    assert anchor["source"] == "system"
     assert rows[-1].import_j == pytest.approx(POWER_W * 14.0, rel=0.005)
 
 
@@ -210,26 +250,33 @@ def test_a_second_that_was_not_sampled_is_not_counted_and_told(tmp_path: Path) -
     assert rows[1].coverage_pct < 85.0
 
 
+def start_again(desk: Desk, calibration: Calibration, changes: Sequence[Change] = ()) -> None:
+    """A start and nothing more."""
+    kept = startup.open_record(desk.config, now_utc_s=int(MIDNIGHT_UTC_S))
+    try:
+        clocks = Clocks(lambda: 7.0, lambda: MIDNIGHT_UTC_S, lambda: "synced")
+        time = startup.keep_time(kept.store, clocks, 1, built_utc_s=0)
+        recorder = startup.new_recorder(kept, desk.config, KEY, time, lambda: 0)
+        start = startup.Start(desk.config, (calibration,), changes)
+        startup.record_start(kept, recorder, [KEY], start, "a" * 32)
+    finally:
+        store.close(kept.store)
+
+
 def test_the_boot_and_a_changed_calibration_are_written_into_the_record(tmp_path: Path) -> None:
     desk = Desk(tmp_path, synthetic(LOAD))
-    record = store.open_store(desk.config.meter.readings_path, now_utc_s=1)
-    try:
-        daemon.record_boot(record, desk.config, (NOMINAL,), 1)
-        first = store.last_event(record, "calibration")
-        daemon.record_boot(record, desk.config, (NOMINAL,), 2)
-        changed = replace(NOMINAL, current_delay_s=1e-4)
-        daemon.record_boot(record, desk.config, (changed,), 3)
-        second = store.last_event(record, "calibration")
-        boot = store.last_event(record, "boot")
-    finally:
-        store.close(record)
-    assert first is not None
+    start_again(desk, NOMINAL)
+    start_again(desk, NOMINAL)
+    start_again(desk, replace(NOMINAL, current_delay_s=1e-4))
+    first, second = desk.events("calibration")
+    assert (first["counter"], second["counter"]) == (1, 2)
     assert first["old"] is None
-    assert second is not None
     assert second["old"] == first["new"]
     assert second["new"]["grid"]["current_delay_s"] == 1e-4  # type: ignore[index]  # a JSON object
-    assert boot is not None
-    assert boot["serial"] == "MX-000001"
+    boots = desk.events("boot")
+    assert len(boots) == 3
+    assert boots[0]["serial"] == "MX-000001"
+    assert boots[0]["program_sha256"] == startup.program_hash()
 
 
 def test_windows_of_a_meter_at_work_are_shown_one_by_one(tmp_path: Path) -> None:
@@ -246,15 +293,11 @@ def test_a_demand_that_heads_over_the_limit_is_told_once_a_block(tmp_path: Path)
     (tmp_path / "meterd.toml").write_text(limited)
     desk.config = config.load(tmp_path / "meterd.toml")
     desk.run(desk.blocks(100.0))
-    record = store.open_store(desk.config.meter.readings_path, now_utc_s=0)
-    try:
-        rows = record.writer.connection.execute(
-            "SELECT utc_s, detail FROM event WHERE kind = 'demand_limit' ORDER BY id"
-        ).fetchall()
-    finally:
-        store.close(record)
-    assert len(rows) == 2
-    assert rows[1][0] - MIDNIGHT_UTC_S == pytest.approx(60 + daemon.DEMAND_SETTLED_S, abs=2)
+    told = [line for line in desk.lines() if said(line).event == "demand_limit"]
+    assert len(told) == 2
+    second_utc_s = said(told[1]).utc_s
+    assert second_utc_s is not None
+    assert second_utc_s - MIDNIGHT_UTC_S == pytest.approx(60 + daemon.DEMAND_SETTLED_S, abs=2)
     last = desk.readings()[-1]
     assert last.demand_w == pytest.approx(POWER_W, rel=0.02)
     assert last.demand_max_end_utc_s == MIDNIGHT_UTC_S + 60
@@ -296,8 +339,9 @@ def test_a_dip_is_stored_with_its_reading_and_its_windows_are_flagged(tmp_path: 
     assert dip.extreme_v == pytest.approx(0.6 * 127.0, abs=0.005 * 127.0)
     assert dip.duration_s == pytest.approx(0.1, abs=1 / 60)
     assert dip.start_utc_s - MIDNIGHT_UTC_S == pytest.approx(7.0, abs=1 / 60)
-    flagged = [row.seq for row in desk.readings() if "VOLTAGE_EVENT" in row.flags]
-    assert flagged == [2]
+    flagged = ["VOLTAGE_EVENT" in row.flags for row in desk.readings()]
+    assert flagged == [False, True, *[False] * (len(flagged) - 2)]
+    assert [event["extreme_v"] for event in desk.events("dip")] == [dip.extreme_v]
 
 
 def test_the_time_without_power_is_told_by_the_first_reading_after_it(tmp_path: Path) -> None:
@@ -337,6 +381,7 @@ solar = "voltage=120 current=9 pf=1"
     (tmp_path / "meterd.toml").write_text(text + words)
     desk = Desk.__new__(Desk)
     desk.folder, desk.utc_step_s, desk.shown = tmp_path, 0.0, []
+    desk.kernel_state = "synced"
     desk.config = config.load(tmp_path / "meterd.toml")
     desk.config.meter.state_dir.mkdir()
     converter = wiring.open_converter(desk.config, paced=False)
@@ -361,18 +406,10 @@ def test_the_record_says_who_calibrated_and_when_nobody_is_known(tmp_path: Path)
     changed = replace(NOMINAL, current_delay_s=1e-4)
     values: dict[str, float | None] = {**asdict(changed)}
     change = Change(7, 1_763_850_000, "grid", "ana", "guided", {}, {}, {}, values)
-    record = store.open_store(desk.config.meter.readings_path, now_utc_s=1)
-    try:
-        daemon.record_boot(record, desk.config, (changed,), 1, [change])
-        first = store.last_event(record, "calibration")
-        by_hand = replace(changed, current_delay_s=2e-4)
-        daemon.record_boot(record, desk.config, (by_hand,), 2, [change])
-        second = store.last_event(record, "calibration")
-    finally:
-        store.close(record)
-    assert first is not None
+    start_again(desk, changed, [change])
+    start_again(desk, replace(changed, current_delay_s=2e-4), [change])
+    first, second = desk.events("calibration")
     assert first["by"] == {
         "grid": {"counter": 7, "utc_s": 1_763_850_000, "by": "ana", "method": "guided"}
     }
-    assert second is not None
     assert second["by"] == {"grid": None}

@@ -9,7 +9,7 @@ import pytest
 
 from meterd import interval
 from meterd.interval import Interval, Origin
-from meterd.model import Missed, Quality, Quantities, Registers
+from meterd.model import Missed, Quality, Quantities, Registers, Stamp
 
 WINDOW = Quantities(
     end_ns=0,
@@ -30,7 +30,8 @@ WINDOW = Quantities(
     harmonic_voltage_v2=np.array([127.0**2]),
     harmonic_current_a2=np.array([4.0**2]),
 )
-ORIGIN = Origin("1.0", "MX-1", "0" * 32, 7, "synced")
+NOW = Stamp(3, 81_000, 60.0, "synced")
+ORIGIN = Origin("1.1", "MX-1", "0" * 32, 7, NOW)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,18 @@ def test_an_interval_without_a_window_is_stored_as_unknown() -> None:
 
 
 def test_a_clock_that_nobody_set_is_said_in_the_reading() -> None:
-    row = interval.reading(filled(300), Registers(), replace(ORIGIN, clock="unsynced"), 60)
-    assert row.clock == "unsynced"
-    assert row.flags == ["CLOCK_UNSET"]
+    for clock, flags in (
+        ("synced", []),
+        ("relative", []),
+        ("informative", ["CLOCK_UNSET"]),
+        ("unknown", ["CLOCK_UNSET"]),
+    ):
+        origin = replace(ORIGIN, stamp=replace(NOW, clock=clock))
+        row = interval.reading(filled(300), Registers(), origin, 60)
+        assert row.clock == clock
+        assert row.flags == flags
+
+
+def test_a_reading_says_when_its_interval_ended_by_the_clock_that_nobody_sets() -> None:
+    row = interval.reading(filled(300), Registers(), ORIGIN, 60)
+    assert (row.boot, row.boottime_ms) == (3, 81_000)

@@ -12,14 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from meterd import store, sync, wire
+from meterd import store, sync
 from meterd.errors import ServerRefusedError, ServerUnavailableError
 from meterd.model import Registers
 from meterd.uplink.exchange import Answer
-
-EXAMPLE = wire.decode(
-    (Path(__file__).parent / "wire" / "readings.ndjson").read_bytes().splitlines()[0]
-)
+from tests.records import EXAMPLE, add_reading, open_new
 
 
 @dataclass
@@ -87,7 +84,7 @@ class Meter:
             reading = replace(
                 EXAMPLE, stream=self.kept.stream, seq=seq, import_j=1000 * seq, export_j=0
             )
-            store.append(self.kept, wire.encode(reading), reading, Registers(1000 * seq, 0))
+            add_reading(self.kept, reading, Registers(1000 * seq, 0))
 
     def lines(self) -> dict[int, bytes]:
         reader = store.open_reader(self.kept.path)
@@ -110,7 +107,7 @@ class Meter:
 
 @pytest.fixture
 def meter(tmp_path: Path) -> Iterator[Meter]:
-    kept = store.open_store(tmp_path / "readings.db", now_utc_s=0)
+    kept = open_new(tmp_path / "readings.db")
     # The durability of these commits is test_store's matter; here thousands of them are made.
     kept.writer.connection.execute("PRAGMA synchronous = OFF")
     acknowledged = store.open_acknowledged(tmp_path / "sync.db")

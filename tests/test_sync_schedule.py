@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from meterd import store, sync, wire
+from meterd import store, sync
 from meterd import sync as schedule
 from meterd.config import load
 from meterd.errors import ConfigError, ServerUnavailableError
@@ -28,9 +28,9 @@ from meterd.model import Registers
 from meterd.sync import Clocks
 from meterd.uplink.exchange import Answer
 from meterd.uplink.push import BACKOFF_MAX_S, backoff_s
+from tests.records import EXAMPLE, add_reading, open_new
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = wire.decode((ROOT / "tests" / "wire" / "readings.ndjson").read_bytes().splitlines()[0])
 
 CONFIGURATION = """
 [meter]
@@ -91,7 +91,7 @@ def measure(kept: store.Store, count: int) -> None:
     for _ in range(count):
         seq = store.next_seq(kept)
         reading = replace(EXAMPLE, stream=kept.stream, seq=seq, import_j=seq, export_j=0)
-        store.append(kept, wire.encode(reading), reading, Registers(seq, 0))
+        add_reading(kept, reading, Registers(seq, 0))
 
 
 def credential(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_process_waits_for_the_record_sends_it_and_ends_at_a_signal(tmp_path
     credential(tmp_path)
     with collecting() as (address, lines, broken), started(tmp_path, address) as process:
         assert eventually((tmp_path / "sync.db").exists)
-        kept = store.open_store(tmp_path / "readings.db", now_utc_s=0)
+        kept = open_new(tmp_path / "readings.db")
         measure(kept, 3)
         assert eventually(lambda: len(lines) == 3)
         broken.set()
@@ -161,7 +161,7 @@ def failures(folder: Path) -> int:
 
 def test_a_killed_process_goes_on_where_the_server_is(tmp_path: Path) -> None:
     credential(tmp_path)
-    kept = store.open_store(tmp_path / "readings.db", now_utc_s=0)
+    kept = open_new(tmp_path / "readings.db")
     with collecting() as (address, lines, _):
         for total in (5, 10):
             measure(kept, 5)
@@ -183,7 +183,7 @@ def test_a_signal_ends_the_wait_for_the_record(tmp_path: Path, number: int) -> N
 
 def test_a_request_under_way_holds_the_end_no_longer_than_its_timeout(tmp_path: Path) -> None:
     credential(tmp_path)
-    kept = store.open_store(tmp_path / "readings.db", now_utc_s=0)
+    kept = open_new(tmp_path / "readings.db")
     measure(kept, 1)
     store.close(kept)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
@@ -220,7 +220,7 @@ def test_a_claim_needs_a_server_that_is_there(tmp_path: Path) -> None:
 
 
 def test_a_try_that_fails_is_remembered_and_the_next_waits_longer(tmp_path: Path) -> None:
-    kept = store.open_store(tmp_path / "readings.db", now_utc_s=0)
+    kept = open_new(tmp_path / "readings.db")
     acknowledged = store.open_acknowledged(tmp_path / "sync.db")
     measure(kept, 1)
 

@@ -17,14 +17,18 @@ from meterd import wire
 from meterd.errors import NotAReadingError
 from meterd.model import EventRecord, Reading
 
-GOLDEN = (Path(__file__).parent / "wire" / "readings.ndjson").read_bytes().splitlines()
+WIRE = Path(__file__).parent / "wire"
+GOLDEN = (WIRE / "readings-1.1.ndjson").read_bytes().splitlines()
+EARLIER = (WIRE / "readings.ndjson").read_bytes().splitlines()
 PROTOCOL = Path(__file__).parent.parent / "docs" / "protocol.md"
 
 HALF_LOAD = Reading(
-    schema="1.0",
+    schema="1.1",
     meter="MX-000001",
     stream="8c5a0a5e4a5b4f0c9f6f0d8a4d1b2c3e",
     seq=2,
+    boot=7,
+    boottime_ms=141_230,
     end_utc_s=1763846460,
     interval_s=60,
     measured_s=60.0,
@@ -61,6 +65,23 @@ HALF_LOAD = Reading(
 @pytest.mark.parametrize("line", GOLDEN)
 def test_a_golden_line_comes_back_byte_for_byte(line: bytes) -> None:
     assert wire.encode(wire.decode(line)) == line
+
+
+def test_a_line_of_the_first_schema_is_a_reading_that_does_not_know_its_boot() -> None:
+    for earlier, line in zip(EARLIER, GOLDEN, strict=True):
+        reading = wire.decode(earlier)
+        assert (reading.schema, reading.kind, reading.boot, reading.boottime_ms) == (
+            "1.0",
+            "reading",
+            0,
+            0,
+        )
+        now = wire.decode(line)
+        assert (reading.seq, reading.import_j, reading.power_w) == (
+            now.seq,
+            now.import_j,
+            now.power_w,
+        )
 
 
 def test_a_reading_written_by_hand_is_the_golden_export_line() -> None:
@@ -120,6 +141,9 @@ def test_a_value_json_cannot_say_is_refused_by_name(name: str, quantity: float) 
         ("measured_s", -0.1),
         ("coverage_pct", 100.001),
         ("clock", "good"),
+        ("kind", "event"),
+        ("boot", -1),
+        ("boottime_ms", -1),
         ("flags", ["GOOD ENOUGH"]),
         ("import_j", -1),
         ("export_j", 2**63),
@@ -141,7 +165,7 @@ def test_a_register_that_is_no_plain_integer_is_refused() -> None:
 
 
 def test_fields_of_a_newer_minor_version_are_left_out() -> None:
-    newer = GOLDEN[1].replace(b'"schema":"1.0"', b'"schema":"1.7","signature":"abc"')
+    newer = GOLDEN[1].replace(b'"schema":"1.1"', b'"schema":"1.7","signature":"abc"')
     assert wire.decode(newer) == replace(HALF_LOAD, schema="1.7")
 
 
@@ -159,7 +183,7 @@ def test_fields_of_a_newer_minor_version_are_left_out() -> None:
         GOLDEN[1].replace(b'"seq":2', b'"seq":2.5'),
         GOLDEN[1].replace(b"MX-000001", b"MX-\xff"),
         GOLDEN[1].replace(b"1763846460", b"99999999999999999999"),
-        GOLDEN[1][:-1] + b',"padding":"' + b"x" * 5000 + b'"}',
+        GOLDEN[1][:-1] + b',"padding":"' + b"x" * 9000 + b'"}',
     ],
 )
 def test_bytes_that_are_no_reading_are_an_error_of_ours(line: bytes) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from meterd.errors import StoreError
+from meterd.errors import DiskFullError, StoreDamagedError, StoreError
 
 BUSY_TIMEOUT_S = 5.0
 WAL_BYTES_MAX = 4 * 1024 * 1024
@@ -130,6 +130,12 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "the disk fails: check the card and the kernel's messages",
 }
 
+_KINDS: dict[int, type[StoreError]] = {
+    sqlite3.SQLITE_FULL: DiskFullError,
+    sqlite3.SQLITE_CORRUPT: StoreDamagedError,
+    sqlite3.SQLITE_NOTADB: StoreDamagedError,
+}
+
 
 @contextmanager
 def told(path: Path, doing: str) -> Iterator[None]:
@@ -139,7 +145,8 @@ def told(path: Path, doing: str) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         advice = _ADVICE.get(code, "nothing was stored")
-        raise StoreError(f"cannot {doing} {path}: {error}: {advice}") from error
+        kind = _KINDS.get(code, StoreError)
+        raise kind(f"cannot {doing} {path}: {error}: {advice}") from error
 
 
 def _lock(path: Path) -> int:

@@ -6,22 +6,10 @@ Block demand as utilities bill it: blocks of 1 to 60 minutes on the clock, 15 by
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from meterd.model import Demand
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """The running block, the last whole one and the highest since the last reset."""
-
-    block_end_utc_s: int | None = None
-    energy_j: float = 0.0
-    elapsed_s: float = 0.0  # measured in the running block
-    last_w: float | None = None
-    max_w: float | None = None
-    max_end_utc_s: int | None = None
-
-
-NO_DEMAND = Demand()
 WHOLE = 0.98
 """A block that was measured for less than this share of its time has no demand: it would be a
 guess, too low after a power cut and too high when divided by less."""

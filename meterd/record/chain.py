@@ -1,7 +1,8 @@
 """The chain of a stream's rows: each hash covers its row and all rows before it.
 
-h₀ = SHA-256("meterd/1 " ‖ meter ‖ " " ‖ stream), hₙ = SHA-256(hₙ₋₁ ‖ row n): the row's stored bytes,
-without a newline. Nothing is encoded anew to be hashed, so what is verified is what is kept and sent.
+h₀ = SHA-256("meterd/1 " ‖ meter ‖ " " ‖ stream), hₙ = SHA-256(hₙ₋₁ ‖ row n): the row's bytes as
+they are stored, without a newline. Nothing is encoded anew to be hashed: what is verified is what
+is kept and sent.
 """
 
 from __future__ import annotations

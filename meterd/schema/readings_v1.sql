@@ -4,6 +4,7 @@
 CREATE TABLE stream (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     id TEXT NOT NULL CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
+    meter TEXT NOT NULL CHECK (length(meter) BETWEEN 1 AND 32),
     created_utc_s INTEGER NOT NULL
 ) STRICT;
 
@@ -51,51 +52,56 @@ BEGIN SELECT raise(ABORT, 'a register fell'); END;
 CREATE TRIGGER saved_registers_stay BEFORE DELETE ON register_save
 BEGIN SELECT raise(ABORT, 'saved registers are never deleted'); END;
 
--- The columns are for asking; the line is what counts. meterd.store.append compares the two.
-CREATE TABLE reading (
+-- What the meter must know again after a restart; written with the row that says why.
+CREATE TABLE remembered (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL CHECK (length(value) <= 8192)
+) STRICT, WITHOUT ROWID;
+
+-- The columns are for asking; the line is what counts. meterd.store compares the two.
+CREATE TABLE record (
     seq INTEGER PRIMARY KEY CHECK (seq >= 1),
-    line BLOB NOT NULL CHECK (length(line) BETWEEN 2 AND 4096),
-    import_j INTEGER NOT NULL CHECK (import_j >= 0),
-    export_j INTEGER NOT NULL CHECK (export_j >= 0),
-    end_utc_s INTEGER NOT NULL CHECK (end_utc_s >= 0)
+    kind TEXT NOT NULL CHECK (kind IN ('reading', 'event', 'checkpoint')),
+    event TEXT CHECK ((event IS NULL) = (kind <> 'event')),
+    utc_s INTEGER NOT NULL CHECK (utc_s >= 0),
+    import_j INTEGER CHECK (import_j >= 0 AND (import_j IS NULL) = (kind = 'event')),
+    export_j INTEGER CHECK (export_j >= 0 AND (export_j IS NULL) = (kind = 'event')),
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    line BLOB NOT NULL CHECK (length(line) BETWEEN 2 AND 8192)
 ) STRICT;
 
-CREATE TRIGGER readings_have_no_gap BEFORE INSERT ON reading
-WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM reading)
-BEGIN SELECT raise(ABORT, 'a reading follows its predecessor by one'); END;
+CREATE INDEX record_event ON record (event, seq) WHERE event IS NOT NULL;
 
-CREATE TRIGGER registers_never_fall BEFORE INSERT ON reading
-WHEN EXISTS (
+CREATE TRIGGER rows_have_no_gap BEFORE INSERT ON record
+WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM record)
+BEGIN SELECT raise(ABORT, 'a row follows its predecessor by one'); END;
+
+-- Among the rows; what is saved may be ahead of a row that waited for room on the disk.
+CREATE TRIGGER registers_never_fall BEFORE INSERT ON record
+WHEN NEW.import_j IS NOT NULL AND EXISTS (
     SELECT 1 FROM (
-        SELECT import_j, export_j FROM register_save
-        UNION ALL
-        SELECT import_j, export_j FROM reading WHERE seq = NEW.seq - 1
+        SELECT import_j, export_j FROM record WHERE import_j IS NOT NULL
+        ORDER BY seq DESC LIMIT 1
     ) WHERE NEW.import_j < import_j OR NEW.export_j < export_j
 )
 BEGIN SELECT raise(ABORT, 'a register fell'); END;
 
-CREATE TRIGGER readings_are_never_changed BEFORE UPDATE ON reading
-BEGIN SELECT raise(ABORT, 'a reading is never changed'); END;
+CREATE TRIGGER rows_are_never_changed BEFORE UPDATE ON record
+BEGIN SELECT raise(ABORT, 'a row is never changed'); END;
 
-CREATE TRIGGER readings_are_never_deleted BEFORE DELETE ON reading
-BEGIN SELECT raise(ABORT, 'a reading is never deleted'); END;
-
-CREATE TABLE event (
-    id INTEGER PRIMARY KEY,
-    utc_s INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (length(kind) BETWEEN 1 AND 64),
-    detail TEXT NOT NULL CHECK (length(detail) BETWEEN 2 AND 8192)  -- JSON
+-- Rows up to here may be deleted, oldest first: the server holds them.
+CREATE TABLE deletable (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    seq INTEGER NOT NULL CHECK (seq >= 0)
 ) STRICT;
 
-CREATE INDEX event_kind ON event (kind, id);
+INSERT INTO deletable VALUES (1, 0);
 
-CREATE TRIGGER events_are_appended BEFORE INSERT ON event
-WHEN NEW.id IS NOT NULL AND NEW.id <= (SELECT coalesce(max(id), 0) FROM event)
-    AND NEW.id <> -1  -- what a trigger sees before an id is chosen
-BEGIN SELECT raise(ABORT, 'an event is appended'); END;
+CREATE TRIGGER the_rule_of_deletion_stays BEFORE DELETE ON deletable
+BEGIN SELECT raise(ABORT, 'how far rows may be deleted is never deleted'); END;
 
-CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON event
-BEGIN SELECT raise(ABORT, 'an event is never changed'); END;
-
-CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON event
-BEGIN SELECT raise(ABORT, 'an event is never deleted'); END;
+CREATE TRIGGER only_the_oldest_rows_go BEFORE DELETE ON record
+WHEN OLD.seq > (SELECT seq FROM deletable)
+    OR OLD.seq <> (SELECT min(seq) FROM record)
+    OR OLD.seq = (SELECT max(seq) FROM record)
+BEGIN SELECT raise(ABORT, 'only the oldest rows that the server holds are ever deleted'); END;

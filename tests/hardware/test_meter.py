@@ -36,7 +36,9 @@ RUN = """
 import json, mmap, sys, threading
 from dataclasses import asdict
 from pathlib import Path
-from meterd import acquire, config, daemon, panel, store, wiring
+from meterd import acquire, config, daemon, panel, startup, store, wiring
+from meterd.record.keys import load_or_create
+from meterd.timekeeping import Clocks
 
 folder, measured_s = Path(sys.argv[1]), float(sys.argv[2])
 with (folder / "clock").open("rb") as file:
@@ -45,9 +47,15 @@ clock_ns = lambda: int.from_bytes(published[:], sys.byteorder)
 utc_s = lambda: 1.7e9 + clock_ns() / 1e9
 chosen = config.load(folder / "meter.toml")
 adc = acquire.open_spidev(0, 0, 1_350_000)
-converter = wiring.Converter(adc, clock_ns, utc_s, adc.batch_size, adc.close)
+boottime_s = lambda: clock_ns() / 1e9
+converter = wiring.Converter(adc, clock_ns, utc_s, boottime_s, adc.batch_size, adc.close)
 chosen.meter.state_dir.mkdir()
-record = store.open_store(chosen.meter.state_dir / "readings.sqlite", now_utc_s=int(utc_s()))
+kept = startup.open_record(chosen, now_utc_s=int(utc_s()))
+record = kept.store
+keys = load_or_create(chosen.meter.state_dir / "keys")
+clocks = Clocks(lambda: clock_ns() / 1e9, utc_s, lambda: "synced")
+time = startup.keep_time(record, clocks, 1, built_utc_s=0)
+recorder = startup.new_recorder(kept, chosen, keys[-1], time, lambda: 0)
 shown = panel.Panel(chosen, record.stream, clock_ns, utc_s, lambda: "synced", lambda: 0)
 shown.start()
 read = wiring.block_reader(converter, chosen)
@@ -56,8 +64,8 @@ end_ns = began_ns + measured_s * 1e9
 blocks = iter(lambda: read() if clock_ns() < end_ns else None, None)
 calibration = config.load_calibration(folder / "calibration.toml")
 meter = daemon.Meter(
-    config=chosen, calibrations=(calibration,), store=record, clock_ns=clock_ns, utc_s=utc_s,
-    clock_state=lambda: "synced", show=shown.show,
+    config=chosen, calibrations=(calibration,), recorder=recorder, time=time,
+    clock_ns=clock_ns, show=shown.show,
 )
 daemon.run(meter, blocks)
 read_s = (clock_ns() - began_ns) / 1e9  # the last block is read whole
