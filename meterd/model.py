@@ -268,6 +268,22 @@ class Status:
     clock: str  # synced, unsynced or unknown
     server: str  # ok, late, refused or unknown
     flags: Quality = Quality.GOOD
+    key: str | None = None  # fingerprint of the meter's key; None: it has none
+    claimed: bool = True  # whether a server knows the key
+    alarms: tuple[str, ...] = ()  # disk, adc, server, relay: what is wrong now
+    demand_w: float | None = None  # of the running block, so far
+    predicted_w: float | None = None  # of the running block at its end, at the power now
+    limit_w: float | None = None
+    tariff_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the server wants shown, between two monotonic instants."""
+
+    text: str
+    from_ns: int
+    until_ns: int
 
 
 @dataclass(frozen=True, slots=True)
