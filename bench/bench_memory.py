@@ -90,7 +90,11 @@ def measure_week(folder: Path, days: float) -> None:
     panel.start()
     calibrations = (config.load_calibration(config.calibration_path(folder / "meter.toml")),)
     startup.record_start(kept, recorder, keys, startup.Start(chosen, calibrations), "bench")
-    meter = daemon.Meter(chosen, calibrations, recorder, time, clock_ns, panel.show)
+
+    def shown(window: Quantities | None, counted: daemon.Counted) -> None:
+        panel.show(window, counted.registers)
+
+    meter = daemon.Meter(chosen, calibrations, recorder, time, clock_ns, shown)
     daemon.run(meter, iter(read, None))
     panel.stop(5)
     print(f"  at the end, {store.next_seq(kept.store) - 1:5d} rows      {resident_mib():6.1f} MiB")

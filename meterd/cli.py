@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -28,6 +30,8 @@ from meterd.cli_watch import watch_command
 from meterd.command import EXIT_CONFIG, config_option, json_option, sentences
 from meterd.model import Reading
 from meterd.programs import meterd, meterd_sync
+from meterd.record.keys import key_folder, load_or_create
+from meterd.record.signing import SigningKey, shown, sign
 
 __all__ = ["EXIT_CONFIG", "meterctl", "meterd", "meterd_sync"]
 
@@ -153,8 +157,18 @@ def claim(path: Path, code: str) -> None:
     """Make this meter known to its server with the operator's claim CODE, such as K7QM-2XWD."""
     with sentences():
         config = configuration.load(path)
-        sync.claim_over_http(config, code)
+        keys = load_or_create(
+            key_folder(config.meter.state_dir, path.absolute().parent, os.environ)
+        )
+        sync.claim_over_http(config, code, partial(_prove, keys[-1], config.meter.serial))
     click.echo(f"meter {config.meter.serial} is claimed at {config.sync.server}")
+    click.echo(f"its key is {shown(keys[-1].public.fingerprint)}: compare it with the operator's")
+
+
+def _prove(key: SigningKey, serial: str, code: str) -> tuple[str, str]:
+    """The public key, and the signature that shows that the meter has the private one."""
+    message = f"meterd claim {code} {serial} {key.public.fingerprint}"
+    return key.public.text, sign(key, message.encode())
 
 
 @meterctl.command("analyze")

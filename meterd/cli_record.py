@@ -21,11 +21,12 @@ from meterd import config as configuration
 from meterd import evidence, store
 from meterd.command import config_option, json_option, sentences
 from meterd.config import Config
+from meterd.control.signed import load_server_key
 from meterd.errors import KeyUnusableError, StoreError
 from meterd.evidence import Range
 from meterd.record.export import HEADER_BYTES_MAX, verify_file
 from meterd.record.keys import create_key, key_folder, load_keys
-from meterd.record.receipt import Countersigned
+from meterd.record.receipt import Countersigned, Signed
 from meterd.record.rows import detail, said
 from meterd.record.signing import PublicKey, load_public, shown
 from meterd.record.verify import Report, verify
@@ -101,8 +102,15 @@ def _watched(rows: Iterable[bytes], count: int) -> Iterable[bytes]:
 
 
 def countersigned(config: Config, stream: str) -> Countersigned | None:
-    """The server's last receipt for a stream; None where there is none yet."""
-    return None
+    """The server's last receipt for a stream; None where there is none, or no key to check it."""
+    downlink, key = (
+        store.read_downlink(config.meter.sync_path),
+        load_server_key(config.meter.state_dir),
+    )
+    if downlink is None or key is None or stream not in downlink.receipts:
+        return None
+    signed = downlink.receipts[stream].signed
+    return Countersigned(Signed(signed.text, signed.key, signed.signature), key)
 
 
 def _public_key(file: Path) -> PublicKey:
@@ -202,7 +210,7 @@ def export_command(
         wanted = Range(_utc_s(begin), _utc_s(end))
         reader = store.open_reader(config.meter.readings_path)
         try:
-            pieces = _pieces(config, reader, form, wanted)
+            pieces = _pieces(path, config, reader, form, wanted)
             rows = _write(pieces, output)
         finally:
             store.close_reader(reader)
@@ -210,11 +218,13 @@ def export_command(
         click.echo(f"{output}: {rows} lines")
 
 
-def _pieces(config: Config, reader: store.Reader, form: str, wanted: Range) -> Iterable[bytes]:
+def _pieces(
+    path: Path, config: Config, reader: store.Reader, form: str, wanted: Range
+) -> Iterable[bytes]:
     if form == "csv":
         return (line.encode() for line in evidence.csv_lines(reader, wanted))
     if form == "ocmf":
-        keys = load_keys(key_folder(config.meter.state_dir, os.environ))
+        keys = load_keys(key_folder(config.meter.state_dir, path.absolute().parent, os.environ))
         if not keys:
             raise KeyUnusableError("there is no signing key here: run this as the meter's user")
         return [evidence.ocmf(reader, wanted, keys[-1]).encode() + b"\n"]
@@ -308,6 +318,6 @@ def key_create(path: Path, folder: Path | None) -> None:
     with sentences():
         if folder is None:
             config = configuration.load(path)
-            folder = key_folder(config.meter.state_dir, os.environ)
+            folder = key_folder(config.meter.state_dir, path.absolute().parent, os.environ)
         made, key = create_key(folder)
     click.echo(f"{made}\n{shown(key.public.fingerprint)}\n{key.public.text}")

@@ -1,27 +1,17 @@
 """The whole meter on one page (the paper's ``Logic.py``): sample, measure, count, store, show.
 
-``run`` is the block diagram; ``main`` puts the real parts around it and owns clock and signals.
+``run`` is the block diagram; :mod:`meterd.main` puts the real parts around it and owns clock and
+signals.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from types import FrameType
 
-import meterd_journal
-from meterd import calc, config, interval, realtime, startup, store, wiring
-from meterd.acquire import Acquisition
-from meterd.calibration import history
+from meterd import calc, interval, store, wiring
 from meterd.config import Config
-from meterd.errors import HardwareError, StoreDamagedError, StoreError
 from meterd.interval import Interval
 from meterd.metrology import demand, starting
 from meterd.metrology.circuits import billed
@@ -36,16 +26,10 @@ from meterd.model import (
     Quantities,
     Registers,
     SampleBlock,
-    Screen,
     Stamp,
 )
-from meterd.panel import Panel
-from meterd.record.keys import key_folder, load_or_create
-from meterd.recorder import SAID_CHARACTERS_MAX, Ended, Recorder
-from meterd.startup import Start
-from meterd.store import Store
-from meterd.supervision import Supervision
-from meterd.timekeeping import Clocks, Timekeeper, kernel_state
+from meterd.recorder import Ended, Recorder
+from meterd.timekeeping import Timekeeper
 
 log = logging.getLogger(__name__)
 
@@ -59,19 +43,6 @@ STOP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
-    """What ``run`` needs of the world around it."""
-
-    config: Config
-    calibrations: tuple[Calibration, ...]
-    """Of the circuits in their order, the grid first."""
-    recorder: Recorder
-    time: Timekeeper
-    clock_ns: Callable[[], int]
-    show: Callable[[Quantities | None, Registers], None]
-
-
-@dataclass(frozen=True, slots=True)
 class Counted:
     """What is counted from window to window."""
 
@@ -81,6 +52,22 @@ class Counted:
     alarmed_block_utc_s: int | None = None
     """End of the demand block whose alarm was given."""
     open_events: Events = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What ``run`` needs of the world around it."""
+
+    config: Config
+    calibrations: tuple[Calibration, ...]
+    """Of the circuits in their order, the grid first."""
+    recorder: Recorder
+    time: Timekeeper
+    clock_ns: Callable[[], int]
+    show: Callable[[Quantities | None, Counted], None]
+    """After each window; None: it could not be measured."""
+    control: Callable[[Quantities | Missed], Config] | None = None
+    """What the server wants: the configuration that is in effect from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +123,31 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
         counted, seen = count(meter, counted, window, window_utc_s)
         current = interval.with_events(interval.add(current, seen), (*outages, *ended))
         kept, last_at = keep_registers(meter, counted, kept), ended_at
-        meter.show(None if isinstance(seen, Missed) else seen, counted.registers)
-    # Stopped in the middle of an interval: it ends now.
-    stopped_utc_s = interval.interval_end(meter.time.utc_s(), 1)
-    current = replace(current, end_utc_s=min(current.end_utc_s, stopped_utc_s))
+        meter.show(None if isinstance(seen, Missed) else seen, counted)
+        meter, current = obey(meter, seen, current, counted, ended_at)
+    cut_short(meter, current, counted, last_at)
+
+
+def cut_short(meter: Meter, current: Interval, counted: Counted, last_at: Stamp) -> None:
+    """Stopped in the middle of an interval: it ends now."""
+    now_utc_s = interval.interval_end(meter.time.utc_s(), 1)
+    current = replace(current, end_utc_s=min(current.end_utc_s, now_utc_s))
     keep_reading(meter, current, counted, last_at)
+
+
+def obey(
+    meter: Meter, seen: Quantities | Missed, current: Interval, counted: Counted, last_at: Stamp
+) -> tuple[Meter, Interval]:
+    """Take over what the server has set; another length of interval begins at once."""
+    if meter.control is None:
+        return meter, current
+    config = meter.control(seen)
+    if config is meter.config:
+        return meter, current
+    if config.meter.interval_s != meter.config.meter.interval_s and current.end_utc_s:
+        cut_short(meter, current, counted, last_at)
+        current = Interval(0)
+    return replace(meter, config=config), current
 
 
 def follow_clock(meter: Meter, kept: Kept) -> Kept:
@@ -280,100 +287,3 @@ def keep_registers(meter: Meter, counted: Counted, kept: Kept) -> Kept:
         meter.recorder.tidy()
         tidied_ns = now_ns
     return replace(kept, saved_ns=saved_ns, tidied_ns=tidied_ns)
-
-
-def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None) -> None:
-    """Run the meter of a configuration until SIGTERM or SIGINT; ``on_screen`` sees the display.
-
-    Raises:
-        ConfigError, HardwareError, KeyUnusableError, StoreError: with a sentence for whoever
-            starts it.
-    """
-    supervision = Supervision(os.environ, time.monotonic_ns)
-    chosen = config.load(configuration)
-    meterd_journal.always(METER=chosen.meter.serial)
-    place = config.calibration_path(configuration)
-    calibrations = tuple(
-        config.load_calibration(place, circuit.role) for circuit in chosen.in_order
-    )
-    with ExitStack() as opened:
-        converter = wiring.open_converter(chosen)
-        opened.callback(converter.close)
-        chosen.meter.state_dir.mkdir(parents=True, exist_ok=True)
-        keys = load_or_create(key_folder(chosen.meter.state_dir, os.environ))
-        kept = startup.open_record(chosen, now_utc_s=int(converter.utc_s()))
-        opened.callback(store.close, kept.store)
-        start = Start(chosen, calibrations, history.read(place).changes)
-        timekeeper = _keep_time(converter, kept.store)
-        recorder = startup.new_recorder(
-            kept, chosen, keys[-1], timekeeper, partial(acknowledged_seq, chosen, kept.store.stream)
-        )
-        startup.record_start(kept, recorder, keys, start, startup.read_boot_id())
-        panel = Panel(
-            chosen,
-            kept.store.stream,
-            converter.clock_ns,
-            timekeeper.utc_s,
-            lambda: timekeeper.stamp().clock,
-            lambda: store.next_seq(kept.store) - 1,
-        )
-        opened.callback(panel.stop, STOP_S)
-        panel.start(on_screen)
-        read = wiring.block_reader(converter, chosen)
-        acquisition = Acquisition(read if chosen.simulation else realtime.preferred(read))
-        _stop_on_signals(acquisition, supervision)
-        acquisition.start()
-        log.info("meter %s measures; stream %s", chosen.meter.serial, kept.store.stream)
-        show = supervision.after(panel.show)
-        meter = Meter(chosen, calibrations, recorder, timekeeper, converter.clock_ns, show)
-        with _faults_told(meter):
-            run(meter, acquisition)
-            stop(meter)
-
-
-def stop(meter: Meter) -> None:
-    """The last rows: that the meter was asked to stop, and the signature of all before."""
-    registers = store.load_registers(meter.recorder.store)
-    meter.recorder.tell("stop", {"import_j": registers.import_j, "export_j": registers.export_j})
-    meter.recorder.tidy()
-
-
-def acknowledged_seq(chosen: Config, stream: str) -> int:
-    """Up to which row the server holds this stream, as the synchronisation was last told."""
-    try:
-        sync = store.read_sync_status(chosen.meter.sync_path, stream)
-    except StoreError as error:
-        log.warning("%s: no row counts as acknowledged meanwhile", error)
-        return 0
-    return sync.hwm if sync is not None and sync.stream == stream else 0
-
-
-def _keep_time(converter: wiring.Converter, kept: Store) -> Timekeeper:
-    boot = startup.boot_number(kept, startup.read_boot_id())
-    return startup.keep_time(
-        kept, Clocks(converter.boottime_s, converter.utc_s, kernel_state), boot
-    )
-
-
-@contextmanager
-def _faults_told(meter: Meter) -> Iterator[None]:
-    """What ends the meter is in its record, if the record can still be written."""
-    try:
-        yield
-    except HardwareError as error:
-        meter.recorder.tell("fault", {"part": "adc", "said": str(error)[:SAID_CHARACTERS_MAX]})
-        raise
-    except StoreDamagedError:
-        # Looked at as a whole at the next start.
-        store.suspect(meter.recorder.store.path).touch()
-        raise
-
-
-def _stop_on_signals(acquisition: Acquisition, supervision: Supervision) -> None:
-    def stop(number: int, _frame: FrameType | None) -> None:
-        supervision.notifier.stopping()
-        log.info("stopping on %s", signal.Signals(number).name)
-        acquisition.request_stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)

@@ -45,10 +45,14 @@ PERIOD_S = 0.2
 
 
 class LatestScreen:
-    """A slot for one screen: the meter puts, the display's thread looks, nobody waits."""
+    """A slot for one screen: the meter puts, the display's thread looks, nobody waits.
+
+    ``failing`` is what the display's thread says of it, None while it answers.
+    """
 
     def __init__(self) -> None:
         self._screen: Screen | None = None
+        self.failing: str | None = None
 
     def put(self, screen: Screen) -> None:
         """Replace what is wanted."""
@@ -67,7 +71,7 @@ class Shown:
     screen: Screen | None = None  # None: unknown, to be written whole
     opened_ns: int = 0
     retry_ns: int | None = None  # not to be tried before
-    failing: bool = False  # and the log says so already
+    failing: str | None = None  # what it said, and the log says already
 
 
 def step(
@@ -96,13 +100,13 @@ def step(
         for row, column, text in changed_cells(shown.screen, wanted):
             shown.display.write(row, column, text)
     except HardwareError as error:
-        if not shown.failing:
+        if shown.failing is None:
             log.warning("%s; metering goes on, tried again every %g s", error, retry_s)
         _close(shown.display)
-        return Shown(retry_ns=now_ns + round(retry_s * 1e9), failing=True)
-    if shown.failing:
+        return Shown(retry_ns=now_ns + round(retry_s * 1e9), failing=str(error))
+    if shown.failing is not None:
         log.warning("the display answers again and was written anew")
-    return replace(shown, screen=wanted, retry_ns=None, failing=False)
+    return replace(shown, screen=wanted, retry_ns=None, failing=None)
 
 
 def _close(display: Display | None) -> None:
@@ -140,6 +144,7 @@ def start_display(
                 retry_s=retry_s,
                 refresh_s=refresh_s,
             )
+            wanted.failing = shown.failing
         _close(shown.display)
 
     thread = threading.Thread(target=keep, name="display", daemon=True)

@@ -69,6 +69,11 @@ class Panel:
             opener = partial(lcd.open_display, display.port, display.address)
         self._thread = lcd.start_display(opener, self._wanted, self._stop)
 
+    @property
+    def failing(self) -> str | None:
+        """What is wrong with the display; None while it answers or there is none."""
+        return self._wanted.failing
+
     def stop(self, timeout_s: float) -> bool:
         """Write the last screen and let go of the display; False: it still hangs."""
         self._stop.set()

@@ -30,7 +30,7 @@ def meterd(path: Path, print_screens: bool) -> None:
 
     Exit status 78 means that the configuration must be corrected first.
     """
-    from meterd import daemon
+    from meterd import main
 
     meterd_journal.log_to_journal_or_stderr()
 
@@ -38,7 +38,7 @@ def meterd(path: Path, print_screens: bool) -> None:
         click.echo("LCD|" + "|".join(screen.lines))
 
     with sentences():
-        daemon.main(path, print_screen if print_screens else None)
+        main.main(path, print_screen if print_screens else None)
 
 
 @click.command()

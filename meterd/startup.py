@@ -20,7 +20,7 @@ from meterd import __version__, store
 from meterd.calibration.history import Change
 from meterd.config import Config
 from meterd.errors import KeyUnusableError, NotAReadingError, StoreDamagedError, StoreError
-from meterd.model import Calibration
+from meterd.model import Calibration, Registers
 from meterd.record.rows import detail, said
 from meterd.record.signing import SigningKey, shown, sign
 from meterd.recorder import Recorder
@@ -78,13 +78,31 @@ def open_record(config: Config, *, now_utc_s: int) -> Opened:
 def _begin_anew(config: Config, now_utc_s: int) -> Opened:
     path = config.meter.readings_path
     aside = store.put_aside(path, now_utc_s=now_utc_s)
-    known = store.last_known(aside, path.parent)
+    known = _highest([store.last_known(aside, path.parent), _acknowledged(config)])
     opened = store.open_store(path, meter=config.meter.serial, now_utc_s=now_utc_s)
     if known is None:
         log.error("ALARM: no register of the damaged record can be read: counting begins at 0")
     else:
         store.save(opened, Saved(known.registers, known.utc_s))
     return Opened(opened, aside, known)
+
+
+def _highest(found: Sequence[LastKnown | None]) -> LastKnown | None:
+    known = [one for one in found if one is not None]
+    return max(known, key=lambda one: one.registers.import_j + one.registers.export_j, default=None)
+
+
+def _acknowledged(config: Config) -> LastKnown | None:
+    """The registers in the last row that the server has acknowledged."""
+    try:
+        downlink = store.read_downlink(config.meter.sync_path)
+    except StoreError as error:
+        log.warning("%s: what the server acknowledged is not known", error)
+        return None
+    if downlink is None or not downlink.registers:
+        return None
+    stream, last = max(downlink.registers.items(), key=lambda item: item[1].import_j)
+    return LastKnown(Registers(last.import_j, last.export_j), 0, "server", stream, last.seq)
 
 
 def boot_number(kept: Store, boot_id: str) -> int:

@@ -30,6 +30,7 @@ from meterd.database.asking import (
     rows_after,
     seq_at,
 )
+from meterd.database.downlink import Downlink, read_downlink
 from meterd.database.quarantine import (
     LastKnown,
     as_detail,
@@ -75,6 +76,7 @@ from meterd.database.retention import (
 __all__ = [
     "Acknowledged",
     "Ballast",
+    "Downlink",
     "LastKnown",
     "Limits",
     "Pruned",
@@ -113,6 +115,7 @@ __all__ = [
     "open_store",
     "prune",
     "put_aside",
+    "read_downlink",
     "read_sync_status",
     "reading_row",
     "recall",

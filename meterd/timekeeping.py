@@ -16,6 +16,8 @@ from meterd import BUILT_UTC_S
 from meterd.model import Stamp
 
 ANCHOR_S = 3600.0
+SERVER_S = 5.0
+"""The server's word is looked for this often."""
 STEP_S = 1.0
 """A smaller difference is a clock being steered."""
 KERNEL_UNCERTAINTY_MS = 100
@@ -67,6 +69,7 @@ class Timekeeper:
         self._anchored_s: float | None = None
         self._refused = False
         self._server_s: float | None = None
+        self._asked_s: float | None = None
         if system_utc_s >= self._floor_utc_s:
             self._offset_s, self._clock = self._system_offset_s, "informative"
         else:
@@ -105,10 +108,14 @@ class Timekeeper:
 
     def _server_offset(self) -> tuple[float, float] | None:
         """A newer word of the server, where the system itself has no time source."""
+        boottime_s = self._clocks.boottime_s()
+        if self._asked_s is not None and boottime_s - self._asked_s < SERVER_S:
+            return None
+        self._asked_s = boottime_s
         said = self._clocks.server_time()
         if said is None or said.boottime_s == self._server_s:
             return None
-        if said.boottime_s > self._clocks.boottime_s():
+        if said.boottime_s > boottime_s:
             return None  # of another start of the machine
         self._server_s = said.boottime_s
         offset_s = said.utc_s - said.boottime_s

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from meterd import acquire, config, daemon, startup, store, wire, wiring
+from meterd import acquire, config, daemon, main, startup, store, wire, wiring
 from meterd.calibration.history import Change
 from meterd.daemon import Meter
 from meterd.errors import HardwareError
@@ -97,7 +97,7 @@ class Desk:
                 show=lambda window, registers: self.shown.append(window),
             )
             daemon.run(meter, blocks)
-            daemon.stop(meter)
+            main.stop(meter)
         finally:
             store.close(kept.store)
 

@@ -174,13 +174,15 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_systemd_s_credentials_come_before_the_meter_s_own_folder(tmp_path: Path) -> None:
     given, own = tmp_path / "credentials", tmp_path / "state"
     given.mkdir()
-    assert key_folder(own, {"CREDENTIALS_DIRECTORY": str(given)}) == own / "keys"
+    assert key_folder(own, tmp_path, {"CREDENTIALS_DIRECTORY": str(given)}) == own / "keys"
     path, key = create_key(given)
     path.rename(given / "keys_signing-1.key")
     (given / "keys_signing-1.key").chmod(0o440)  # as systemd makes them
-    found = key_folder(own, {"CREDENTIALS_DIRECTORY": str(given)})
+    found = key_folder(own, tmp_path, {"CREDENTIALS_DIRECTORY": str(given)})
     assert [one.public for one in load_keys(found)] == [key.public]
-    assert key_folder(own, {}) == own / "keys"
+    assert key_folder(own, tmp_path, {}) == own / "keys"
+    create_key(tmp_path / "keys")  # as the installer makes it beside the configuration
+    assert key_folder(own, tmp_path, {}) == tmp_path / "keys"
 
 
 def test_the_same_files_have_the_same_hash_and_it_is_a_sha_256() -> None:

@@ -21,12 +21,17 @@ KEY_BYTES_MAX = 4096
 _NAME = re.compile(r"(?:keys_)?signing-([0-9]{1,4})\.key")
 
 
-def key_folder(state_dir: Path, environment: Mapping[str, str]) -> Path:
-    """Where the keys are: systemd's credentials if there are keys among them, or our folder."""
+def key_folder(state_dir: Path, configuration_dir: Path, environment: Mapping[str, str]) -> Path:
+    """Where the keys are: systemd's credentials, or beside the configuration, or our own folder.
+
+    Raises:
+        KeyUnusableError: the folder beside the configuration is there and is not ours to read.
+    """
     given = environment.get("CREDENTIALS_DIRECTORY", "")
     if given and _numbered(Path(given)):
         return Path(given)
-    return state_dir / FOLDER_NAME
+    beside = configuration_dir / FOLDER_NAME
+    return beside if _numbered(beside) else state_dir / FOLDER_NAME
 
 
 def load_keys(folder: Path) -> list[SigningKey]:
@@ -54,6 +59,7 @@ def create_key(folder: Path) -> tuple[Path, SigningKey]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            _give_to_owner_of(folder.parent, folder, descriptor)
             os.write(descriptor, private_pem(key))
             os.fsync(descriptor)
         finally:
@@ -77,6 +83,14 @@ def load_or_create(folder: Path) -> list[SigningKey]:
     return load_keys(folder) or [create_key(folder)[1]]
 
 
+def _give_to_owner_of(parent: Path, folder: Path, descriptor: int) -> None:
+    """What root makes in the meter's folder is the meter's."""
+    if os.geteuid() == 0:
+        owner = parent.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def _numbered(folder: Path) -> dict[int, Path]:
     try:
         found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
@@ -84,7 +98,7 @@ def _numbered(folder: Path) -> dict[int, Path]:
         return {}
     except OSError as error:
         raise KeyUnusableError(
-            f"cannot read {folder}: {error.strerror}: check its owner"
+            f"cannot read {folder}: {error.strerror}: run this as root"
         ) from error
     return {int(match[1]): path for match, path in found if match}
 

@@ -30,7 +30,7 @@ page_s = 60
 START_NS = 1_000_000_000_000
 MEASURED_S = 12
 
-# daemon.run with the parts that daemon.main gives it, but dated by the board's own clock and
+# daemon.run with the parts that meterd.main gives it, but dated by the board's own clock and
 # without the thread that acquires: no block is lost on a busy test machine.
 RUN = """
 import json, mmap, sys, threading
@@ -65,7 +65,8 @@ blocks = iter(lambda: read() if clock_ns() < end_ns else None, None)
 calibration = config.load_calibration(folder / "calibration.toml")
 meter = daemon.Meter(
     config=chosen, calibrations=(calibration,), recorder=recorder, time=time,
-    clock_ns=clock_ns, show=shown.show,
+    clock_ns=clock_ns,
+    show=lambda window, counted: shown.show(window, counted.registers),
 )
 daemon.run(meter, blocks)
 read_s = (clock_ns() - began_ns) / 1e9  # the last block is read whole
