@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from werkzeug.wrappers import Request, Response
 
-from server import registry
+from server import identity, registry
 from server.bodies import read_body
 from server.db import reading, writing
 from server.errors import BadKeyError
@@ -42,9 +42,9 @@ def post_claim(site: Site, request: Request) -> Response:
         raise RefusedError(403, REFUSAL)
     with writing(site.database) as connection:
         credential = registry.redeem(connection, found, key, now_utc_s)
+        server_key = identity.signing_key(connection).verifying.text
     if credential is None:
         raise RefusedError(403, REFUSAL)
-    server_key = site.signing_key.verifying.text
     return json_answer({"meter": claim.meter, "credential": credential, "server_key": server_key})
 
 

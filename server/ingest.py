@@ -36,7 +36,7 @@ def get_readings(site: Site, request: Request, stream: str) -> Response:
         registry.seen(connection, meter.meter_id, now_utc_s)
         held = streams.held(connection, meter, stream)
         asked = Asked(meter, stream, known_version, now_utc_s)
-        content = reply.compose(connection, site.signing_key, asked, held)
+        content = reply.compose(connection, asked, held)
     return json_answer(content)
 
 
@@ -60,7 +60,7 @@ def post_readings(site: Site, request: Request, stream: str) -> Response:
             registry.seen(connection, meter.meter_id, now_utc_s)
             held, answers = readings.keep(connection, meter, stream, arrivals, now_utc_s)
             asked = Asked(meter, stream, known_version, now_utc_s)
-            content = reply.compose(connection, site.signing_key, asked, held)
+            content = reply.compose(connection, asked, held)
     except streams.TooManyStreamsError as error:
         raise RefusedError(403, f"{error}; the operator must look at it") from error
     _tell_operator(meter.serial, stream, answers)

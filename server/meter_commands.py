@@ -10,7 +10,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -95,8 +95,7 @@ def issue(
     require_arguments(command, arguments)
     if not 1 <= expires_min <= EXPIRES_MIN_MAX:
         raise SettingError(f"a command expires after 1 to {EXPIRES_MIN_MAX} minutes")
-    ordinal = _next_ordinal(connection, meter_id, serial)
-    content = {
+    content: dict[str, object] = {
         "type": "command",
         "meter": serial,
         "id": secrets.token_hex(16),
@@ -105,16 +104,13 @@ def issue(
         "issued_utc_s": now_utc_s,
         "expires_utc_s": now_utc_s + expires_min * 60,
     }
-    signed = signing.signed(key, content)
     values = {name: content[name] for name in ("id", "command", "issued_utc_s", "expires_utc_s")}
+    values |= asdict(signing.signed(key, content))
     values |= {
         "meter_id": meter_id,
-        "ordinal": ordinal,
-        "arguments": json.dumps(content["arguments"], ensure_ascii=False),
+        "ordinal": _next_ordinal(connection, meter_id, serial),
+        "arguments": json.dumps(arguments, ensure_ascii=False),
         "who": who,
-        "text": signed.text,
-        "key": signed.key,
-        "signature": signed.signature,
         "state": "open",
     }
     connection.execute(insert(METER_COMMAND).values(values))

@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 
 from server import identity, meter_commands, meter_settings, signing, wire
 from server.chain import fully_signed
-from server.signing import ServerKey, Signed
 from server.streams import Held, Meter
 
 
@@ -22,7 +21,7 @@ class Asked:
     now_utc_s: int
 
 
-def compose(connection: Connection, key: ServerKey, asked: Asked, held: Held) -> dict[str, object]:
+def compose(connection: Connection, asked: Asked, held: Held) -> dict[str, object]:
     """The fields of docs/protocol.md's "Sending rows", without ``rows``."""
     epoch = identity.epoch(connection)
     version, _, settings = meter_settings.newest(connection, asked.meter.meter_id)
@@ -36,14 +35,14 @@ def compose(connection: Connection, key: ServerKey, asked: Asked, held: Held) ->
         "head": held.head,
         "server_utc_s": asked.now_utc_s,
         "missing": held.missing,
-        "receipt": _receipt(key, asked, held, epoch),
+        "receipt": _receipt(connection, asked, held, epoch),
         "settings_version": version,
         "settings": asdict(settings) if settings is not None and newer else None,
         "commands": [asdict(command) for command in commands],
     }
 
 
-def _receipt(key: ServerKey, asked: Asked, held: Held, epoch: str) -> dict[str, str] | None:
+def _receipt(connection: Connection, asked: Asked, held: Held, epoch: str) -> dict[str, str] | None:
     """The server's signature of what it holds, which neither side can later deny."""
     if not fully_signed(held.chain, held.hwm):
         return None
@@ -56,5 +55,4 @@ def _receipt(key: ServerKey, asked: Asked, held: Held, epoch: str) -> dict[str, 
         "head": held.head,
         "server_utc_s": asked.now_utc_s,
     }
-    receipt: Signed = signing.signed(key, content)
-    return asdict(receipt)
+    return asdict(signing.signed(identity.signing_key(connection), content))

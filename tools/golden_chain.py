@@ -160,51 +160,59 @@ def at(seq: int, **changes: Any) -> Alter:
     return lambda found, fields: fields | changes if found == seq else fields
 
 
-def variants(sound: Chain) -> list[Fields]:
-    """Streams that are not as the meter wrote them; ``seq`` is where that shows."""
+def tampered(name: str, seq: int, lines: dict[int, bytes]) -> Fields:
+    texts = {str(number): line.decode() for number, line in lines.items()}
+    return {"name": name, "verdict": "tampered", "seq": seq, "lines": texts}
 
-    def tampered(name: str, seq: int, lines: dict[int, bytes]) -> Fields:
-        texts = {str(number): line.decode() for number, line in lines.items()}
-        return {"name": name, "verdict": "tampered", "seq": seq, "lines": texts}
 
-    def resigned(name: str, seq: int, chain: Chain) -> Fields:
+def edited(sound: Chain) -> list[Fields]:
+    """One row's bytes changed, with no key at hand."""
+
+    def edit(name: str, seq: int, row: int, old: bytes, new: bytes) -> Fields:
+        assert sound.lines[row - 1].count(old) == 1, name
+        return tampered(name, seq, {row: sound.lines[row - 1].replace(old, new)})
+
+    return [
+        edit("a register raised", 8, 5, b'"import_j":28807', b'"import_j":28808'),
+        edit("a calibration hidden", 8, 7, b'"new":{"voltage_gain":511.9}', b'"new":{}'),
+        edit("a first event altered", 2, 1, b'"left":"stopped"', b'"left":"running"'),
+        edit("a date altered", 8, 6, b'"boottime_ms":142114', b'"boottime_ms":142115'),
+        edit("a checkpoint's register raised", 4, 4, b'"import_j":28010', b'"import_j":28011'),
+        edit("a field behind the signature", 2, 2, b'"}', b'","more":0}'),
+    ]
+
+
+def resigned(sound: Chain) -> list[Fields]:
+    """The stream written on from a row, by who has some key."""
+
+    def write(name: str, seq: int, chain: Chain) -> Fields:
         chain.prefix = sound.lines[: seq - 1]
         lines = dict(enumerate(written(chain).lines, 1))
         return tampered(name, seq, {n: lines[n] for n in lines if n >= seq})
-
-    def edited(name: str, seq: int, row: int, old: bytes, new: bytes) -> Fields:
-        assert sound.lines[row - 1].count(old) == 1, name
-        return tampered(name, seq, {row: sound.lines[row - 1].replace(old, new)})
 
     def signed_by(seq: int, signer: ec.EllipticCurvePrivateKey) -> Chain:
         return Chain(signer=lambda found, key: signer if found == seq else key)
 
     return [
-        edited("a register raised", 8, 5, b'"import_j":28807', b'"import_j":28808'),
-        edited("a calibration hidden", 8, 7, b'"new":{"voltage_gain":511.9}', b'"new":{}'),
-        edited("a first event altered", 2, 1, b'"left":"stopped"', b'"left":"running"'),
-        edited("a date altered", 8, 6, b'"boottime_ms":142114', b'"boottime_ms":142115'),
-        edited("a checkpoint's register raised", 4, 4, b'"import_j":28010', b'"import_j":28011'),
-        edited("a field behind the signature", 2, 2, b'"}', b'","more":0}'),
-        resigned("a stranger's signature", 4, signed_by(4, STRANGER)),
-        resigned("the old key after the change", 14, signed_by(14, OLD)),
-        resigned("the new key before the change", 8, signed_by(8, NEW)),
-        resigned("a change of key that a stranger signed", 10, Chain(rotation_signer=STRANGER)),
-        resigned("an unknown algorithm", 2, Chain(alter=at(2, algorithm="none"))),
-        resigned("another head, signed well", 8, Chain(alter=at(8, head="0" * 64))),
-        resigned("a register that fell, signed well", 9, Chain(alter=at(9, import_j=57_613))),
-        {
-            "name": "a row left out",
-            "verdict": "tampered",
-            "at_server": "incomplete",
-            "seq": 6,
-            "without": [6],
-        },
-        {
-            "name": "the end cut off behind a signature",
-            "verdict": "sound",
-            "without": [12, 13, 14],
-        },
+        write("a stranger's signature", 4, signed_by(4, STRANGER)),
+        write("the old key after the change", 14, signed_by(14, OLD)),
+        write("the new key before the change", 8, signed_by(8, NEW)),
+        write("a change of key that a stranger signed", 10, Chain(rotation_signer=STRANGER)),
+        write("an unknown algorithm", 2, Chain(alter=at(2, algorithm="none"))),
+        write("another head, signed well", 8, Chain(alter=at(8, head="0" * 64))),
+        write("a register that fell, signed well", 9, Chain(alter=at(9, import_j=57_613))),
+    ]
+
+
+def variants(sound: Chain) -> list[Fields]:
+    """Streams that are not as the meter wrote them; ``seq`` is where that shows."""
+    left_out = {"name": "a row left out", "verdict": "tampered", "at_server": "incomplete"}
+    cut = {"name": "the end cut off behind a signature", "verdict": "sound"}
+    return [
+        *edited(sound),
+        *resigned(sound),
+        left_out | {"seq": 6, "without": [6]},
+        cut | {"without": [12, 13, 14]},
     ]
 
 
