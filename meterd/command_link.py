@@ -94,6 +94,11 @@ def recall_control(kept: Store) -> Recalled:
     told = [
         (event, msgspec.json.decode(text, type=dict[str, object])) for event, text in remembered
     ]
+    # Of the record before this one, where that was damaged.
+    carried = store.recall(kept, "commands")
+    if carried is not None:
+        known = msgspec.json.decode(carried, type=list[dict[str, object]])
+        told = [*((COMMAND, command) for command in known), *told]
     lines = [
         *store.events(kept, COMMAND, EVENTS_RECALLED),
         *store.events(kept, SETTING, EVENTS_RECALLED),

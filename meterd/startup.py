@@ -10,7 +10,7 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from meterd.errors import KeyUnusableError, NotAReadingError, StoreDamagedError,
 from meterd.model import Calibration, Registers
 from meterd.record.rows import detail, said
 from meterd.record.signing import SigningKey, shown, sign
+from meterd.record_condition import has_wal_bug
 from meterd.recorder import Recorder
 from meterd.store import Ballast, LastKnown, Saved, Store
 from meterd.timekeeping import SURE, Clocks, Known, Timekeeper
@@ -53,7 +54,7 @@ class Start:
 
 
 def open_record(config: Config, *, now_utc_s: int) -> Opened:
-    """The meter's record; a damaged one is put aside and a new stream begun.
+    """The meter's record; one that is damaged, or an old copy, is put aside and a new stream begun.
 
     Raises:
         StoreError: another process writes it, it is another meter's, or the disk refuses.
@@ -65,25 +66,56 @@ def open_record(config: Config, *, now_utc_s: int) -> Opened:
         try:
             store.require_sound(opened, suspected=suspected)
             store.load_registers(opened)
+            _require_newest(config, opened)
         except BaseException:
             store.close(opened)
             raise
     except StoreDamagedError as damage:
         log.error("ALARM: %s; it is put aside and a new stream begins", damage)
         return _begin_anew(config, now_utc_s)
+    if has_wal_bug(sqlite3.sqlite_version_info):
+        log.info(
+            "SQLite %s can damage a database that two connections write; this meter's are each "
+            "written by one, which holds a lock",
+            sqlite3.sqlite_version,
+        )
     store.suspect(path).unlink(missing_ok=True)
     return Opened(opened)
+
+
+def _require_newest(config: Config, opened: Store) -> None:
+    """An old copy that was put back would give new rows the numbers of rows the server has.
+
+    Raises:
+        StoreDamagedError: the server has acknowledged rows of this stream that are not here.
+    """
+    try:
+        downlink = store.read_downlink(config.meter.sync_path)
+    except StoreError as error:
+        log.warning("%s: whether the record is the newest is not known", error)
+        return
+    if downlink is None or opened.stream not in downlink.receipts:
+        return
+    acknowledged, here = downlink.receipts[opened.stream].hwm, store.next_seq(opened) - 1
+    if acknowledged > here:
+        raise StoreDamagedError(
+            f"{opened.path} ends with row {here} and the server has countersigned {acknowledged}: "
+            "it is an old copy"
+        )
 
 
 def _begin_anew(config: Config, now_utc_s: int) -> Opened:
     path = config.meter.readings_path
     aside = store.put_aside(path, now_utc_s=now_utc_s)
-    known = _highest([store.last_known(aside, path.parent), _acknowledged(config)])
+    read = store.last_known(aside, path.parent)
+    known = _highest([read, _acknowledged(config)])
+    if known is not None and read is not None:
+        known = replace(known, remembered=read.remembered)
     opened = store.open_store(path, meter=config.meter.serial, now_utc_s=now_utc_s)
     if known is None:
         log.error("ALARM: no register of the damaged record can be read: counting begins at 0")
     else:
-        store.save(opened, Saved(known.registers, known.utc_s))
+        store.append(opened, [], Saved(known.registers, known.utc_s), known.remembered)
     return Opened(opened, aside, known)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from meterd import config, startup, store
+from meterd.command_link import recall_control
 from meterd.config import Config
+from meterd.database.downlink import AcknowledgedRegisters, SignedReceipt, SignedText, Told
 from meterd.errors import KeyUnusableError
 from meterd.model import Registers
 from meterd.record.keys import create_key, key_folder, load_keys, load_or_create
@@ -16,7 +19,7 @@ from meterd.record.rows import said
 from meterd.record.signing import SigningKey
 from meterd.timekeeping import Clocks
 from tests.chain import NOMINAL
-from tests.records import KEY, add_reading, example, open_new
+from tests.records import KEY, add_reading, example, open_new, recorder
 from tests.test_daemon import CONFIG
 
 NOW = 1_800_000_000
@@ -188,3 +191,39 @@ def test_systemd_s_credentials_come_before_the_meter_s_own_folder(tmp_path: Path
 def test_the_same_files_have_the_same_hash_and_it_is_a_sha_256() -> None:
     assert startup.program_hash() == startup.program_hash()
     assert len(bytes.fromhex(startup.program_hash())) == 32
+
+
+def test_an_old_copy_that_was_put_back_does_not_give_numbers_a_second_time(
+    chosen: Config,
+) -> None:
+    """The server has countersigned row 60; the copy ends with row 40."""
+    stream = fill(chosen, rows=40)
+    sync = store.open_acknowledged(chosen.meter.sync_path)
+    signed = SignedText("{}", "ab" * 32, "c2lnbmF0dXJl")
+    said_of_it = Told(
+        receipt=SignedReceipt(60, signed), registers=AcknowledgedRegisters(60, 3_600_000, 9)
+    )
+    store.acknowledge(sync, stream, 60, "e0", [], now_utc_s=NOW, said=said_of_it)
+    store.close_acknowledged(sync)
+    assert start(chosen).stream != stream
+    assert registers(chosen) == Registers(3_600_000, 9)
+    assert next(events(chosen)) == "quarantine"
+
+
+def test_what_was_ordered_is_known_to_the_record_after_a_damaged_one(chosen: Config) -> None:
+    path = chosen.meter.readings_path
+    kept = open_new(path, NOW)
+    order = {"id": "7" * 32, "command": "disconnect", "state": "done", "result": None}
+    recorder(kept).event("command", order, {"contact": json.dumps(order)})
+    store.save(kept, store.Saved(Registers(5, 5), NOW))
+    store.checkpoint(kept)
+    store.close(kept)
+    content = path.read_bytes()
+    damage(path, content.index(b'"state":"done"'), b'"state":"gone"')
+    start(chosen)
+    assert list(path.parent.glob("readings.db.damaged-*"))
+    kept = open_new(path)
+    recalled = recall_control(kept)
+    store.close(kept)
+    assert "7" * 32 in recalled.commands
+    assert recalled.connected is False

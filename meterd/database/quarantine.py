@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from meterd.database.connection import told
 from meterd.database.record import Saved, Store, registers_of
-from meterd.errors import StoreDamagedError, StoreError
+from meterd.errors import NotAReadingError, StoreDamagedError, StoreError
 from meterd.model import Registers
 from meterd.record.chain import genesis, link
+from meterd.record.rows import detail
 
 COPY_NAME = "registers.json"
 SUSPECT_NAME = "readings.db.suspect"
@@ -26,6 +28,8 @@ CHECKED_BYTES_MAX = 16 * 1024 * 1024
 """A larger record is checked page by page only on suspicion: start-up must not take minutes."""
 CHECKED_ROWS = 200
 READ_TIMEOUT_S = 1.0
+COMMANDS_CARRIED = 64
+"""The server keeps at most 16 open."""
 PUT_ASIDE_MAX = 20
 """A card that damages more records than this needs a person, not another attempt."""
 
@@ -39,6 +43,8 @@ class LastKnown:
     source: str  # record or copy
     stream: str | None = None
     last_seq: int | None = None
+    remembered: Mapping[str, str] = field(default_factory=dict)
+    """What outlives the record: settings in effect, the contact, commands that are known."""
 
 
 class _Copy(msgspec.Struct, frozen=True):
@@ -155,13 +161,36 @@ def _from_record(aside: Path) -> LastKnown | None:
             return None
         stream = _ask(connection, "SELECT id FROM stream")
         seq = _ask(connection, "SELECT max(seq) FROM record")
+        remembered = _outlives(connection)
     return LastKnown(
         registers,
         utc_s,
         "record",
         stream if isinstance(stream, str) else None,
         seq if isinstance(seq, int) else None,
+        remembered,
     )
+
+
+def _outlives(connection: sqlite3.Connection) -> dict[str, str]:
+    """What the next record must know too, as far as it can be read."""
+    found: dict[str, str] = {}
+    for name in ("setting", "contact", "commands"):
+        value = _ask(connection, f"SELECT value FROM remembered WHERE name = '{name}'")
+        if isinstance(value, str):
+            found[name] = value
+    try:
+        rows = connection.execute(
+            "SELECT line FROM record WHERE event = 'command' ORDER BY seq DESC LIMIT ?",
+            (COMMANDS_CARRIED,),
+        ).fetchall()
+        details = [detail(bytes(line)) for (line,) in reversed(rows)]
+    except (sqlite3.Error, NotAReadingError):
+        return found
+    brief = [{name: said.get(name) for name in ("id", "command", "state")} for said in details]
+    if brief:
+        found["commands"] = msgspec.json.encode(brief).decode()
+    return found
 
 
 def _ask(connection: sqlite3.Connection, question: str) -> object:
