@@ -27,6 +27,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from meterd import calc, config, lcd, wiring
 from meterd.analyze import nominal_calibration
 from meterd.model import Missed, Quantities, Screen, Status
+from meterd.record.signing import new_key, sign
 from meterd.simulate.frontend import FrontEnd
 from server import registry
 from server.app import create_app
@@ -67,14 +68,33 @@ def main() -> None:
 
 
 def display_svg() -> str:
-    """The three pages of the display, and the first once more while exporting."""
-    status = Status(SERIAL, unsent=0, clock="synced", server="ok")
+    """Pages of the display; the first once more while exporting."""
+    status = Status(
+        SERIAL,
+        unsent=0,
+        clock="synced",
+        server="ok",
+        key="3f2a91c077de0b14" + "0" * 48,
+        claimed=True,
+        demand_w=1240.0,
+        predicted_w=1850.0,
+        limit_w=3000.0,
+        tariff_text="Tarifa 1C verano",
+    )
     registers = sample_day.START
     imported = measured("voltage=127 current=4.2 pf=0.9 i3=8 i5=4 v5=1.5")
     exported = measured("voltage=127.8 current=9.6 pf=0.99 export i3=2 v5=1.5")
-    pages = [lcd.render(imported, registers, status, page) for page in ("power", "supply", "meter")]
+    names = ("power", "supply", "meter", "demand", "key")
+    pages = [lcd.render(imported, registers, status, page) for page in names]
     pages.insert(1, lcd.render(exported, registers, status, "power"))
-    captions = ("importing", "exporting", "quality of supply", "the meter itself")
+    captions = (
+        "importing",
+        "exporting",
+        "quality of supply",
+        "the meter itself",
+        "demand",
+        "its key",
+    )
     return glass.draw(read_back(pages), captions, "The pages of the meter's 16x4 display")
 
 
@@ -180,12 +200,18 @@ def _register(database: Database) -> str:
 def _send_the_day(address: str, code: str) -> None:
     """As a meter does: claim, then batches of lines."""
     end_utc_s = SENT_UTC_S // sample_day.INTERVAL_S * sample_day.INTERVAL_S
-    day = sample_day.lines(SERIAL, end_utc_s, UTC_OFFSET_S)
+    key = new_key()
+    day = sample_day.lines(SERIAL, end_utc_s, UTC_OFFSET_S, key)
+    message = f"meterd claim {code.replace('-', '')} {SERIAL} {key.public.fingerprint}"
+    asked = {
+        "code": code,
+        "meter": SERIAL,
+        "public_key": key.public.text,
+        "proof": sign(key, message.encode()),
+    }
     with requests.Session() as session:
         session.trust_env = False
-        claim = session.post(
-            f"{address}/api/v1/claim", json={"code": code, "meter": SERIAL}, timeout=TIMEOUT_S
-        )
+        claim = session.post(f"{address}/api/v1/claim", json=asked, timeout=TIMEOUT_S)
         claim.raise_for_status()
         headers = {
             "Authorization": f"Bearer {claim.json()['credential']}",
@@ -214,7 +240,7 @@ def photograph(address: str, folder: Path) -> None:
             executable_path=chromium, args=list(CHROMIUM_FLAGS), timeout=TIMEOUT_S * 1e3
         )
         try:
-            _page(browser, address, folder / "page.png", width=1240, height=1170, scale=0.8)
+            _page(browser, address, folder / "page.png", width=1240, height=1380, scale=0.75)
             _page(browser, address, folder / "page-phone.png", width=390, height=760, scale=1.5)
         finally:
             browser.close()

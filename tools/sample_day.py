@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterd import calc, wire
-from meterd.model import Reading, Registers
+from meterd.model import Reading, Registers, Stamp
+from meterd.record.chain import genesis, link
+from meterd.record.rows import CHECKPOINT_ROWS, Place, checkpoint_row, event_row
+from meterd.record.signing import SigningKey
 
 STREAM = "8c5a0a5e4a5b4f0c9f6f0d8a4d1b2c3e"
 INTERVAL_S = 60
@@ -28,20 +31,68 @@ class Loads:
     produced_w: NDArray[np.float64]  # (n,)
 
 
-def lines(serial: str, end_utc_s: int, utc_offset_s: int, seed: int = 7) -> list[bytes]:
-    """A day and an hour of readings up to ``end_utc_s``, oldest first, as the wire has them."""
+def lines(
+    serial: str, end_utc_s: int, utc_offset_s: int, key: SigningKey, seed: int = 7
+) -> list[bytes]:
+    """A day and an hour of rows up to ``end_utc_s``, oldest first, as the wire has them: the
+    start, readings, and a signature behind each fifteen."""
     rng = np.random.default_rng(seed)
     count = (DAY_S + 3600) // INTERVAL_S
     ends = end_utc_s - INTERVAL_S * np.arange(count - 1, -1, -1)
     loads = _loads(((ends + utc_offset_s) % DAY_S) / 3600, rng)
-    registers, stored = START, []
+    registers, chain = START, _Chain(serial, key)
+    chain.start(int(ends[0]) - INTERVAL_S, registers)
     for place in range(count):
         net_w = float(loads.consumed_w[place] - loads.produced_w[place])
         registers = calc.accumulate(registers, net_w, INTERVAL_S)
         made = _reading(loads, place, net_w, registers, rng)
-        made = replace(made, meter=serial, seq=place + 1, end_utc_s=int(ends[place]))
-        stored.append(wire.encode(made))
-    return stored
+        chain.add(replace(made, meter=serial, end_utc_s=int(ends[place])))
+    chain.seal(int(ends[-1]), registers)
+    return chain.rows
+
+
+class _Chain:
+    """Rows as a meter's record would hold them."""
+
+    def __init__(self, serial: str, key: SigningKey) -> None:
+        self._serial, self._key = serial, key
+        self._head = genesis(serial, STREAM)
+        self._begin_utc_s = 0
+        self.rows: list[bytes] = []
+
+    def start(self, utc_s: int, registers: Registers) -> None:
+        """The row of the meter's start, and the signature behind it."""
+        self._begin_utc_s = utc_s - 20
+        said = {"version": "0.1.0", "key": self._key.public.fingerprint}
+        self._append(event_row(self._place(), self._stamp(utc_s), "boot", said).line)
+        self.seal(utc_s, registers)
+
+    def add(self, reading: Reading) -> None:
+        """A reading, and the signature that is due after it."""
+        stamp = self._stamp(reading.end_utc_s)
+        numbered = replace(
+            reading, seq=len(self.rows) + 1, boot=stamp.boot, boottime_ms=stamp.boottime_ms
+        )
+        self._append(wire.encode(numbered))
+        if len(self.rows) % (CHECKPOINT_ROWS + 1) == 0:
+            counted = Registers(reading.import_j, reading.export_j)
+            self.seal(reading.end_utc_s, counted)
+
+    def seal(self, utc_s: int, registers: Registers) -> None:
+        """A checkpoint."""
+        counted_j = (registers.import_j, registers.export_j)
+        row = checkpoint_row(self._place(), self._stamp(utc_s), self._head, counted_j, self._key)
+        self._append(row.line)
+
+    def _append(self, line: bytes) -> None:
+        self.rows.append(line)
+        self._head = link(self._head, line)
+
+    def _place(self) -> Place:
+        return Place(self._serial, STREAM, len(self.rows) + 1)
+
+    def _stamp(self, utc_s: int) -> Stamp:
+        return Stamp(1, 1000 * (utc_s - self._begin_utc_s), utc_s, "synced")
 
 
 def _loads(hour: NDArray[np.float64], rng: np.random.Generator) -> Loads:
@@ -85,7 +136,7 @@ def _reading(
         schema=wire.SCHEMA,
         meter="",
         stream=STREAM,
-        seq=0,
+        seq=1,
         end_utc_s=0,
         interval_s=INTERVAL_S,
         measured_s=float(INTERVAL_S),
