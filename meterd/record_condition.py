@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from meterd import store
 from meterd.config import Config
 from meterd.errors import NotAReadingError
@@ -37,6 +39,10 @@ class RecordCondition:
     put_aside: tuple[str, ...]  # names of damaged records
     free_bytes: int
     size_bytes: int
+    receipt_seq: int | None  # up to here the server has countersigned
+    settings_version: int | None  # of the server's that were last taken or refused
+    settings_refused: str | None  # why, if the last ones were
+    contact: str | None  # the last order to the contact and what became of it
 
 
 def look(config: Config, reader: Reader) -> RecordCondition:
@@ -49,6 +55,10 @@ def look(config: Config, reader: Reader) -> RecordCondition:
     last = store.rows_after(reader, last_seq - 1, 1, 10_000) if last_seq else []
     path = config.meter.readings_path
     disk = os.statvfs(path.parent)
+    downlink = store.read_downlink(config.meter.sync_path)
+    receipt = downlink.receipts.get(reader.stream) if downlink is not None else None
+    setting, contact = (_remembered(reader, name) for name in ("setting", "contact"))
+    version, refused = setting.get("version"), setting.get("refused")
     return RecordCondition(
         stream=reader.stream,
         first_seq=store.first_kept(reader)[0],
@@ -60,7 +70,16 @@ def look(config: Config, reader: Reader) -> RecordCondition:
         put_aside=tuple(sorted(_put_aside(path))),
         free_bytes=disk.f_bavail * disk.f_frsize,
         size_bytes=path.stat().st_size,
+        receipt_seq=receipt.hwm if receipt is not None else None,
+        settings_version=version if isinstance(version, int) else None,
+        settings_refused=str(refused) if refused is not None else None,
+        contact=f"{contact['command']} {contact['state']}" if contact else None,
     )
+
+
+def _remembered(reader: Reader, name: str) -> dict[str, object]:
+    text = store.recalled(reader, name)
+    return msgspec.json.decode(text, type=dict[str, object]) if text is not None else {}
 
 
 def problems(found: RecordCondition) -> Iterator[str]:
@@ -72,6 +91,8 @@ def problems(found: RecordCondition) -> Iterator[str]:
             f"a damaged record was put aside as {name}: keep it for the operator, and think of "
             "a new memory card"
         )
+    if found.settings_refused is not None:
+        yield f"the server's settings were refused: {found.settings_refused}"
     if found.free_bytes < FREE_MIN_BYTES:
         yield (
             f"only {found.free_bytes // MIB} MiB are free on the disk: make room, or readings "
@@ -92,6 +113,10 @@ def as_plain(found: RecordCondition) -> dict[str, object]:
         "put_aside": list(found.put_aside),
         "free_bytes": found.free_bytes,
         "size_bytes": found.size_bytes,
+        "receipt_seq": found.receipt_seq,
+        "settings_version": found.settings_version,
+        "settings_refused": found.settings_refused,
+        "contact": found.contact,
         "sqlite": sqlite3.sqlite_version,
         "sqlite_needs_one_writer": has_wal_bug(sqlite3.sqlite_version_info),
     }
@@ -105,7 +130,14 @@ def in_words(found: RecordCondition) -> Iterator[str]:
         f"record   rows {found.first_seq} to {found.last_seq}, {found.size_bytes / MIB:.1f} MiB; "
         f"{found.free_bytes // MIB} MiB free"
     )
+    yield f"signed   all but the last {found.unsigned_rows} rows" + (
+        f"; countersigned up to row {found.receipt_seq}" if found.receipt_seq else ""
+    )
     yield f"clock    {found.clock or 'unknown'}"
+    if found.settings_version is not None:
+        yield f"settings version {found.settings_version} of the server"
+    if found.contact is not None:
+        yield f"contact  {found.contact}"
 
 
 def has_wal_bug(version: Sequence[int]) -> bool:

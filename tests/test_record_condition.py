@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,22 @@ def test_faults_since_the_start_are_told_until_they_are_over(chosen: config.Conf
     assert list(record_condition.problems(found)) == []
     assert f"key      {shown(KEY.public.fingerprint)}" in record_condition.in_words(found)
     assert (found.unsigned_rows, found.clock) == (0, "synced")
+
+
+def test_the_servers_settings_and_orders_are_told(chosen: config.Config) -> None:
+    kept = open_new(chosen.meter.readings_path)
+    setting = {"version": 3, "refused": "interval_s is 7"}
+    order = {"id": "7" * 32, "command": "disconnect", "state": "done"}
+    writer = recorder(kept)
+    writer.tell("setting", setting, {"setting": json.dumps(setting)})
+    writer.tell("command", order, {"contact": json.dumps(order)})
+    store.close(kept)
+    found = look(chosen)
+    assert (found.settings_version, found.contact) == (3, "disconnect done")
+    assert list(record_condition.problems(found)) == [
+        "the server's settings were refused: interval_s is 7"
+    ]
+    assert "contact  disconnect done" in record_condition.in_words(found)
 
 
 def test_a_damaged_record_beside_it_is_named_with_what_to_do(chosen: config.Config) -> None:
