@@ -25,6 +25,7 @@ from meterd import (
 )
 from meterd import config as configuration
 from meterd.cli_calibrate import calibrate_group
+from meterd.cli_record import events_command, export_command, key_group, verify_command
 from meterd.cli_watch import watch_command
 from meterd.command import EXIT_CONFIG, config_option, json_option, sentences
 from meterd.model import Reading, Screen
@@ -74,11 +75,15 @@ def meterd_sync(path: Path) -> None:
 @click.group()
 @click.version_option(__version__)
 def meterctl() -> None:
-    """Look after a meter: status, readings, check, calibrate, watch, claim, analyze."""
+    """Look after a meter: how it is, what it measured, its calibration, its record as evidence."""
 
 
 meterctl.add_command(calibrate_group)
 meterctl.add_command(watch_command)
+meterctl.add_command(verify_command)
+meterctl.add_command(export_command)
+meterctl.add_command(events_command)
+meterctl.add_command(key_group)
 
 
 @meterctl.command()

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from meterd import acquire, calc, lcd, store, wire, wiring
+from meterd import acquire, calc, lcd, record_condition, store, wire, wiring
 from meterd.config import Config
 from meterd.errors import MeterdError, NotAReadingError, StoreError
 from meterd.metrology import synchronism
 from meterd.metrology.synchronism import Voltage
 from meterd.model import Calibration, Missed, Quantities, Reading
 from meterd.panel import server_state
+from meterd.record_condition import RecordCondition
 from meterd.store import SyncStatus
 
 SILENT_INTERVALS = 2.5
@@ -27,8 +28,7 @@ class Condition:
     """What the meter's own files say of it."""
 
     last: Reading | None
-    last_seq: int
-    stream: str | None
+    record: RecordCondition | None
     sync: SyncStatus | None
     claimed: bool
     problems: tuple[str, ...]
@@ -46,25 +46,29 @@ class Finding:
 def find_out(config: Config, now_utc_s: float) -> Condition:
     """Read both databases; what cannot be read is a problem that is named, not an exception."""
     problems: list[str] = []
-    last, seq, stream = None, 0, None
+    last, record = None, None
     try:
         reader = store.open_reader(config.meter.readings_path)
         try:
             rows = store.recent(reader, 1)
-            seq, stream = store.last_seq(reader), reader.stream
+            record = record_condition.look(config, reader)
             last = wire.decode(rows[0][1]) if rows else None
         finally:
             store.close_reader(reader)
     except (StoreError, NotAReadingError) as error:
         problems.append(str(error))
     try:
-        sync = store.read_sync_status(config.meter.sync_path, stream)
+        sync = store.read_sync_status(
+            config.meter.sync_path, record.stream if record is not None else None
+        )
     except StoreError as error:
         sync = None
         problems.append(str(error))
     claimed = config.meter.credential_path.exists()
     problems += _problems(config, last, sync, claimed, now_utc_s)
-    return Condition(last, seq, stream, sync, claimed, tuple(problems))
+    if record is not None:
+        problems += record_condition.problems(record)
+    return Condition(last, record, sync, claimed, tuple(problems))
 
 
 def _problems(
@@ -100,7 +104,8 @@ def _sync_problems(sync: SyncStatus | None, claimed: bool) -> Iterator[str]:
 FLAG_SENTENCES = {
     "MAINS_LOST": "there was no mains voltage in the last interval",
     "CLIPPED": "the ADC was at the end of its range in the last interval: energy counted too low",
-    "CLOCK_UNSET": "no time source has set the clock: dates are a guess (timedatectl)",
+    "CLOCK_UNSET": "no time source has set the clock since the start: dates are a guess; give the "
+    "machine a network or a clock module (timedatectl)",
 }
 
 
@@ -109,24 +114,25 @@ def status_json(config: Config, condition: Condition, now_utc_s: float) -> dict[
     sync = condition.sync
     return {
         "serial": config.meter.serial,
-        "stream": condition.stream,
-        "last_seq": condition.last_seq,
+        "stream": condition.record.stream if condition.record else None,
+        "last_seq": condition.record.last_seq if condition.record else 0,
         "last_end_utc_s": condition.last.end_utc_s if condition.last else None,
         "import_j": condition.last.import_j if condition.last else None,
         "export_j": condition.last.export_j if condition.last else None,
         "unsent": unsent(condition),
         "server": server_state(config, sync, now_utc_s) if sync else "unknown",
         "claimed": condition.claimed,
+        "record": record_condition.as_plain(condition.record) if condition.record else None,
         "problems": list(condition.problems),
     }
 
 
 def unsent(condition: Condition) -> int | None:
-    """How many readings the server has not acknowledged; None: nobody knows."""
-    if condition.sync is None or condition.stream is None:
+    """How many rows the server has not acknowledged; None: nobody knows."""
+    if condition.sync is None or condition.record is None:
         return None
-    known = condition.sync.hwm if condition.sync.stream == condition.stream else 0
-    return condition.last_seq - known
+    known = condition.sync.hwm if condition.sync.stream == condition.record.stream else 0
+    return condition.record.last_seq - known
 
 
 def check(config: Config, calibrations: tuple[Calibration, ...]) -> Iterator[Finding]:
@@ -235,6 +241,8 @@ def status_words(config: Config, condition: Condition, now_utc_s: float) -> Iter
         if last.power_w is not None:
             direction = "exporting" if last.power_w < 0 else "importing"
             yield f"power    {direction} {abs(last.power_w):.1f} W"
+    if condition.record is not None:
+        yield from record_condition.in_words(condition.record)
     waiting = unsent(condition)
     server = server_state(config, condition.sync, now_utc_s) if condition.sync else "unknown"
     yield f"server   {config.sync.server or 'none'}: {server}"

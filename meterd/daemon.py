@@ -19,7 +19,7 @@ from meterd import calc, config, interval, startup, store, wiring
 from meterd.acquire import Acquisition
 from meterd.calibration import history
 from meterd.config import Config
-from meterd.errors import StoreDamagedError, StoreError
+from meterd.errors import HardwareError, StoreDamagedError, StoreError
 from meterd.interval import Interval
 from meterd.metrology import demand, starting
 from meterd.metrology.circuits import billed
@@ -39,7 +39,7 @@ from meterd.model import (
 )
 from meterd.panel import Panel
 from meterd.record.keys import key_folder, load_or_create
-from meterd.recorder import Ended, Recorder
+from meterd.recorder import SAID_CHARACTERS_MAX, Ended, Recorder
 from meterd.startup import Start
 from meterd.store import Store
 from meterd.timekeeping import Clocks, Timekeeper, kernel_state
@@ -318,7 +318,7 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
         acquisition.start()
         log.info("meter %s measures; stream %s", chosen.meter.serial, kept.store.stream)
         meter = Meter(chosen, calibrations, recorder, time, converter.clock_ns, panel.show)
-        with _suspicion(chosen.meter.readings_path):
+        with _faults_told(meter):
             run(meter, acquisition)
             stop(meter)
 
@@ -348,12 +348,16 @@ def _keep_time(converter: wiring.Converter, kept: Store) -> Timekeeper:
 
 
 @contextmanager
-def _suspicion(path: Path) -> Iterator[None]:
-    """A record that turns out to be damaged is looked at as a whole at the next start."""
+def _faults_told(meter: Meter) -> Iterator[None]:
+    """What ends the meter is in its record, if the record can still be written."""
     try:
         yield
+    except HardwareError as error:
+        meter.recorder.tell("fault", {"part": "adc", "said": str(error)[:SAID_CHARACTERS_MAX]})
+        raise
     except StoreDamagedError:
-        store.suspect(path).touch()
+        # Looked at as a whole at the next start.
+        store.suspect(meter.recorder.store.path).touch()
         raise
 
 

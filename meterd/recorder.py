@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from meterd import interval, store, wire
 from meterd.errors import DiskFullError
 from meterd.interval import Interval, Origin
-from meterd.model import Demand, Registers, Stamp
+from meterd.model import Demand, Reading, Registers, Stamp
 from meterd.record.chain import link
 from meterd.record.rows import CHECKPOINT_ROWS, Place, Row, checkpoint_row, event_row
 from meterd.record.signing import SigningKey
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 WAITING_MAX = 2880
 """Two days of minutes; a disk that is full for longer costs the profile, never the energy."""
 ROOM_ROWS = 2000
+SAID_CHARACTERS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,15 @@ class Happened:
     remember: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A reading that has no number yet; small, for thousands may wait."""
+
+    reading: Reading
+    registers: Registers
+    stamp: Stamp
+
+
 class Recorder:
     """The one writer of the record. Not for several threads: the measuring loop owns it."""
 
@@ -67,7 +77,7 @@ class Recorder:
         self._key = key
         self._limits, self._ballast = limits or Limits(), ballast
         self._acknowledged_seq = acknowledged_seq
-        self._waiting: deque[Ended | Happened] = deque()
+        self._waiting: deque[Waiting | Happened] = deque()
         self._unsigned = store.unsigned_rows(kept)
         self._registers, self._demand = store.load_registers(kept), store.load_demand(kept)
         self._full = False
@@ -93,7 +103,7 @@ class Recorder:
             StoreError: the disk refused for another reason than being full.
         """
         self._registers, self._demand = ended.registers, ended.demand
-        self._later(ended)
+        self._later(Waiting(_reading(self.store, ended), ended.registers, ended.stamp))
 
     def tell(
         self, event: str, detail: Mapping[str, object], remember: Mapping[str, str] | None = None
@@ -159,7 +169,7 @@ class Recorder:
             log.info("rows %d to %d were deleted here", pruned.first_seq, pruned.last_seq)
             self.tell("pruned", asdict(pruned))
 
-    def _later(self, pending: Ended | Happened) -> None:
+    def _later(self, pending: Waiting | Happened) -> None:
         if len(self._waiting) >= WAITING_MAX:
             given_up = self._waiting.popleft()
             log.error("ALARM: a row that waits for room since %d is given up", given_up.stamp.utc_s)
@@ -184,14 +194,23 @@ class Recorder:
                 self._make_room()
                 act()
             except DiskFullError as error:
-                if not self._full:
-                    log.error("ALARM: %s; measuring goes on, readings wait in memory", error)
-                self._full = True
+                self._now_full(error)
                 return False
         if self._full:
+            self._full = False
             log.warning("there is room on the disk again: %d rows waited", len(self._waiting))
-        self._full = False
+            self._note("fault_over", {"part": "disk"})
         return True
+
+    def _now_full(self, error: DiskFullError) -> None:
+        if not self._full:
+            self._full = True
+            log.error("ALARM: %s; measuring goes on, readings wait in memory", error)
+            self._note("fault", {"part": "disk", "said": str(error)[:SAID_CHARACTERS_MAX]})
+
+    def _note(self, event: str, detail: Mapping[str, object]) -> None:
+        """For later: whatever is done now is not done yet."""
+        self._waiting.append(Happened(event, detail, self.stamp()))
 
     def _make_room(self) -> None:
         if self._ballast is not None and self._ballast.release():
@@ -201,9 +220,9 @@ class Recorder:
         store.checkpoint(self.store)
         if pruned is not None:
             log.warning("the disk is full: rows up to %d were deleted here", pruned.last_seq)
-            self._waiting.append(Happened("pruned", asdict(pruned), self.stamp()))
+            self._note("pruned", asdict(pruned))
 
-    def _store(self, pending: Ended | Happened) -> None:
+    def _store(self, pending: Waiting | Happened) -> None:
         place = Place(self.store.meter, self.store.stream, store.next_seq(self.store))
         if isinstance(pending, Happened):
             row = event_row(place, pending.stamp, pending.event, pending.detail)
@@ -212,7 +231,8 @@ class Recorder:
             )
         else:
             sealed = self._unsigned + 1 >= CHECKPOINT_ROWS
-            row = _reading_row(place, pending)
+            reading = replace(pending.reading, seq=place.seq)
+            row = store.reading_row(wire.encode(reading), reading)
             self._append([row], pending.stamp, pending.registers, {}, sealed=sealed)
 
     def _append(
@@ -241,7 +261,7 @@ class Recorder:
     def _registers_stored(self) -> Registers:
         """The registers for a checkpoint now: none that a waiting reading would fall behind."""
         for pending in self._waiting:
-            if isinstance(pending, Ended):
+            if isinstance(pending, Waiting):
                 return store.registers_of_rows(self.store)
         return self._registers
 
@@ -249,14 +269,13 @@ class Recorder:
         return Saved(self._registers, int(stamp.utc_s), self._demand)
 
 
-def _reading_row(place: Place, ended: Ended) -> Row:
-    origin = Origin(wire.SCHEMA, place.meter, place.stream, place.seq, ended.stamp)
-    reading = interval.reading(
+def _reading(kept: Store, ended: Ended) -> Reading:
+    """The reading as if it were the record's first."""
+    return interval.reading(
         ended.interval,
         ended.registers,
-        origin,
+        Origin(wire.SCHEMA, kept.meter, kept.stream, 1, ended.stamp),
         ended.interval_s,
         ended.demand,
         ended.roles,
     )
-    return store.reading_row(wire.encode(reading), reading)

@@ -143,6 +143,7 @@ def record_start(
             "serial": start.config.meter.serial,
             "program_sha256": program_hash(),
             "key": keys[-1].public.fingerprint,
+            "public_key": keys[-1].public.text,
             "boot_id": boot_id,
             "sqlite": sqlite3.sqlite_version,
             "interval_s": start.config.meter.interval_s,
@@ -152,6 +153,7 @@ def record_start(
         {
             "boot": _json({"number": recorder.stamp().boot, "boot_id": boot_id}),
             "signer": keys[-1].public.fingerprint,
+            f"public_key {keys[-1].public.fingerprint}": keys[-1].public.text,
         },
     )
     _record_calibration(opened.store, recorder, start)

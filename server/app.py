@@ -13,9 +13,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from server import claim, ingest, meter_page, pages
+from server import claim, identity, ingest, meter_page, pages
 from server.browser import make_environments
-from server.db import Database
+from server.db import Database, reading
 from server.errors import BusyError
 from server.hashing import SlowHashing, new_secret, slow_hash
 from server.language import load_languages
@@ -65,10 +65,13 @@ def _site(database: Database, settings: Settings, clock_utc_s: Callable[[], int]
     hashing = SlowHashing()
     languages = load_languages()
     static_files, static_version = pages.load_static()
+    with reading(database) as connection:
+        signing_key = identity.signing_key(connection)
     return Site(
         database=database,
         settings=settings,
         clock_utc_s=clock_utc_s,
+        signing_key=signing_key,
         hashing=hashing,
         decoy_hash=slow_hash(hashing, new_secret()),
         languages=languages,

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-from server.history import PowerPoint
+from server.energy import PowerPoint
 
 LEFT = 58
 RIGHT = 12

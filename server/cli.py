@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import click
 
-from server import registry
+from server import cli_meter, registry
 from server.app import utc_s
-from server.db import Database, close, open_database, writing
-from server.errors import ServerError
+from server.cli_common import database_option, json_option, opened_database, sentences, show
+from server.db import writing
 from server.hashing import SlowHashing, new_secret, slow_hash
-from server.migrate import require_current, upgrade
+from server.migrate import upgrade
 from server.serve import serve
 from server.settings import Scheme, Settings
 
-DATABASE_DEFAULT = "sqlite:///meterd-server.db"
 GENERATED_PASSWORD_CHARACTERS = 16
-
-database_option = click.option(
-    "--database",
-    envvar="METERD_SERVER_DATABASE",
-    default=DATABASE_DEFAULT,
-    show_default=True,
-    show_envvar=True,
-    metavar="URL",
-    help="Where the data is: sqlite:///relative.db or sqlite:////absolute/path.db.",
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,9 +51,9 @@ def init(database: str, restored: bool, as_json: bool) -> None:
     Safe to repeat: what is current stays as it is. Stop the server and make a backup before
     bringing an older database up to date.
     """
-    with _sentences(), _opened(database, create=True) as opened:
+    with sentences(), opened_database(database, create=True) as opened:
         version = upgrade(opened, restored=restored)
-        _show(
+        show(
             as_json,
             {"database": str(opened.path), "version": version},
             f"{opened.path} is ready (version {version}).",
@@ -114,7 +97,7 @@ def run(
     Customers' passwords and meters' credentials cross the network: anywhere but on your own
     machine put a proxy with TLS in front and say --url-scheme https --proxies 1.
     """
-    with _sentences():
+    with sentences():
         serve(
             database,
             Settings(url_scheme=url_scheme, proxies=proxies),
@@ -141,7 +124,7 @@ def create_customer(
 
     A password is never an argument: other users of the machine could read it there.
     """
-    with _sentences(), _opened(database) as opened:
+    with sentences(), opened_database(database) as opened:
         password = _password(password_stdin)
         password_hash = slow_hash(SlowHashing(), password)
         with writing(opened) as connection:
@@ -157,7 +140,7 @@ def create_customer(
         if not password_stdin:
             answer["password"] = password
             sentence += f"\nPassword (shown only now): {password}"
-        _show(as_json, answer, sentence)
+        show(as_json, answer, sentence)
 
 
 @main.command("create-meter")
@@ -192,7 +175,7 @@ def create_meter(
     meter.
     """
     place = registry.UsagePoint(service_number or serial, area, time_zone, nominal_v, nominal_hz)
-    with _sentences(), _opened(database) as opened, writing(opened) as connection:
+    with sentences(), opened_database(database) as opened, writing(opened) as connection:
         registry.create_meter(
             connection, serial=serial, user_name=user, place=place, now_utc_s=utc_s()
         )
@@ -212,11 +195,15 @@ def create_claim_code(database: str, serial: str, as_json: bool) -> None:
     For a code that expired or whose answer was lost, and for a meter whose memory was replaced.
     Earlier codes lose their use; the meter's present credential works until the code is used.
     """
-    with _sentences(), _opened(database) as opened, writing(opened) as connection:
+    with sentences(), opened_database(database) as opened, writing(opened) as connection:
         code, expires_utc_s = registry.create_claim_code(
             connection, SlowHashing(), serial=serial, now_utc_s=utc_s()
         )
     _show_code(as_json, serial, code, expires_utc_s)
+
+
+for each in cli_meter.COMMANDS:
+    main.add_command(each)
 
 
 def _password(from_stdin: bool) -> str:
@@ -228,39 +215,15 @@ def _password(from_stdin: bool) -> str:
 
 
 def _listening(as_json: bool, address: str) -> None:
-    _show(as_json, {"address": address}, f"Serving at {address} (Ctrl-C ends it)")
+    show(as_json, {"address": address}, f"Serving at {address} (Ctrl-C ends it)")
     sys.stdout.flush()
 
 
 def _show_code(as_json: bool, serial: str, code: str, expires_utc_s: int) -> None:
     until = datetime.fromtimestamp(expires_utc_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    _show(
+    show(
         as_json,
         {"meter": serial, "claim_code": code, "expires_utc_s": expires_utc_s},
         f"Claim code for {serial}: {code}\nGood once, until {until}. "
         f"On the meter: meterctl claim {code}",
     )
-
-
-def _show(as_json: bool, answer: dict[str, Any], sentence: str) -> None:
-    click.echo(json.dumps(answer) if as_json else sentence)
-
-
-@contextmanager
-def _opened(url: str, *, create: bool = False) -> Iterator[Database]:
-    database = open_database(url, create=create)
-    try:
-        if not create:
-            require_current(database)
-        yield database
-    finally:
-        close(database)
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """What a user can mend is one sentence and exit status 1, never a traceback."""
-    try:
-        yield
-    except ServerError as error:
-        raise click.ClickException(str(error)) from error

@@ -21,6 +21,14 @@ class NotFoundError(ServerError):
     """There is no such customer or meter: check how it is written."""
 
 
+class BadKeyError(ServerError):
+    """What was given as a public key is none: the sender must send another."""
+
+
+class TooManyError(ServerError):
+    """As many are open as there may be: wait for some to be answered, or cancel them."""
+
+
 class BusyError(ServerError):
     """Somebody else is writing, or too much is asked at once: try again later."""
 

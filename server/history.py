@@ -1,59 +1,30 @@
-"""What the readings say about a meter: now, since a moment, and over the last day.
+"""The readings of one meter: the newest, and those of a time, dated as well as can be.
 
-Energy is always a difference of registers, never a sum of powers. What the readings do not cover
-is not guessed: it is None, absent, or marked as partial. Each query reads one range of one key, so
-that its cost does not grow with the fleet or the years.
+Each query reads one range of one key, so that its cost does not grow with the fleet or the years.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import Connection, RowMapping, Subquery, exists, func, or_, select, union_all
 
-from server.schema import READING, STREAM_HEAD
+from server.dates import CLOCKS_DATED
+from server.energy import Point
+from server.schema import READING, READING_DATE, STREAM_HEAD
 
-HOUR_S = 3600
-BOUNDARY_S = 900
-"""A reading that ends at most this long before a moment stands for that moment."""
-AHEAD_S = 60
-"""A meter's clock may be this much ahead of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnergySpan:
-    """Energy between two readings; None where a register fell."""
-
-    from_utc_s: int
-    to_utc_s: int
-    import_j: int | None
-    export_j: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """One hour of the load profile."""
-
-    start_utc_s: int
-    energy: EnergySpan
-    partial: bool  # readings are missing at its beginning or end
-    power_w: float | None  # mean, positive = import
-    power_w_max: float | None  # the highest mean of an interval
-    power_w_min: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PowerPoint:
-    """Mean power of a few minutes."""
-
-    start_utc_s: int
-    power_w: float
+Place = tuple[int, int]
+"""Where a reading was counted: the ordinal of its stream, its number there."""
+Streams = dict[int, tuple[str, int]]
+"""By ordinal: the stream, and the number of its last reading."""
 
 
 def latest(connection: Connection, meter_id: int) -> RowMapping | None:
-    """The newest reading of the newest stream: by count, for a meter's clock may be wrong."""
+    """The newest reading of the newest stream: by count, for a meter's clock may be wrong.
+
+    With ``utc_s``, its end dated as well as can be, and ``anchored``, whether an anchor dates it.
+    """
     head = (
         select(STREAM_HEAD.c.stream, STREAM_HEAD.c.last_seq)
         .where(STREAM_HEAD.c.meter_id == meter_id, STREAM_HEAD.c.last_seq.is_not(None))
@@ -64,164 +35,145 @@ def latest(connection: Connection, meter_id: int) -> RowMapping | None:
     if newest is None:
         return None
     columns = [column for column in READING.c if column.name != "line"]
-    query = select(*columns).where(
-        READING.c.meter_id == meter_id,
-        READING.c.stream == newest.stream,
-        READING.c.seq == newest.last_seq,
+    dated = func.coalesce(READING_DATE.c.dated_utc_s, READING.c.end_utc_s).label("utc_s")
+    query = (
+        select(*columns, dated, READING_DATE.c.seq.is_not(None).label("anchored"))
+        .outerjoin(READING_DATE, _same_row())
+        .where(
+            READING.c.meter_id == meter_id,
+            READING.c.stream == newest.stream,
+            READING.c.seq == newest.last_seq,
+        )
     )
     return connection.execute(query).mappings().one()
 
 
-def energy_since(
-    connection: Connection, meter_id: int, since_utc_s: int, now_utc_s: int
-) -> EnergySpan | None:
-    """Energy from a moment until the last reading.
+def profile(
+    connection: Connection, meter_id: int, after_utc_s: int, until_utc_s: int
+) -> list[Point]:
+    """The readings dated in ``(after, until]``, in the order in which they were counted.
 
-    It begins at the reading that stands for the moment, or else at the first one after it:
-    ``from_utc_s`` says which. None if there are not two readings.
+    Where another reading was counted between two of them it stands there too: energy begins at it.
     """
-    before = _registers(meter_id, since_utc_s - BOUNDARY_S, since_utc_s).order_by(
-        READING.c.end_utc_s.desc(), READING.c.seq.desc()
-    )
-    after = _registers(meter_id, since_utc_s, now_utc_s + AHEAD_S)
-    first = after.order_by(READING.c.end_utc_s, READING.c.seq)
-    last = after.order_by(READING.c.end_utc_s.desc(), READING.c.seq.desc())
-    begin = connection.execute(before).one_or_none() or connection.execute(first).one_or_none()
-    end = connection.execute(last).one_or_none()
-    if begin is None or end is None or begin.end_utc_s >= end.end_utc_s:
-        return None
-    return _span(begin, end)
-
-
-def power_line(
-    connection: Connection, meter_id: int, start_utc_s: int, stop_utc_s: int, step_s: int
-) -> list[PowerPoint]:
-    """Mean power of each step of ``(start, stop]`` that was measured, in order."""
-    step = (READING.c.end_utc_s - start_utc_s - 1) // step_s
-    weight = func.sum(READING.c.measured_s)
+    dated = _dated(meter_id, after_utc_s, until_utc_s)
     query = (
-        select(step.label("step"), (_energy_sum() / weight).label("power_w"))
+        select(*(dated.c[name] for name in Point._fields), dated.c.seq, STREAM_HEAD.c.ordinal)
+        .join(
+            STREAM_HEAD,
+            (STREAM_HEAD.c.meter_id == meter_id) & (STREAM_HEAD.c.stream == dated.c.stream),
+        )
+        .order_by(STREAM_HEAD.c.ordinal, dated.c.seq)
+    )
+    rows = connection.execute(query).all()
+    streams = _streams(connection, meter_id)
+    torn = _torn(connection, meter_id, streams, [(ordinal, seq) for *_, seq, ordinal in rows])
+    points: list[Point] = []
+    before: Place | None = None
+    for *quantities, seq, ordinal in rows:
+        here = (ordinal, seq)
+        begins = before is None or ordinal != before[0]
+        if begins or (ordinal in torn and before != (ordinal, seq - 1)):
+            points.extend(_between(connection, meter_id, streams, before, here))
+        points.append(Point._make(quantities))
+        before = here
+    return points
+
+
+def _dated(meter_id: int, after_utc_s: int, until_utc_s: int) -> Subquery:
+    """By the meter's date where there is no better one."""
+    names = [name for name in Point._fields if name != "utc_s"]
+    columns = [READING.c.stream, READING.c.seq, *(READING.c[name] for name in names)]
+    undated = or_(READING.c.clock.not_in(CLOCKS_DATED), ~exists().where(_same_row()))
+    by_meter = select(READING.c.end_utc_s.label("utc_s"), *columns).where(
+        READING.c.meter_id == meter_id,
+        READING.c.end_utc_s > after_utc_s,
+        READING.c.end_utc_s <= until_utc_s,
+        undated,
+    )
+    by_anchor = (
+        select(READING_DATE.c.dated_utc_s.label("utc_s"), *columns)
+        .join(READING, _same_row())
         .where(
-            READING.c.meter_id == meter_id,
-            READING.c.end_utc_s > start_utc_s,
-            READING.c.end_utc_s <= stop_utc_s,
-            READING.c.power_w.is_not(None),
-            READING.c.measured_s > 0,
+            READING_DATE.c.meter_id == meter_id,
+            READING_DATE.c.dated_utc_s > after_utc_s,
+            READING_DATE.c.dated_utc_s <= until_utc_s,
         )
-        .group_by(step)
-        .order_by(step)
     )
-    return [
-        PowerPoint(start_utc_s + row.step * step_s, row.power_w)
-        for row in connection.execute(query)
-    ]
+    return union_all(by_meter, by_anchor).subquery()
 
 
-def hours(
-    connection: Connection, meter_id: int, start_utc_s: int, count: int, now_utc_s: int
-) -> list[Hour]:
-    """The hours from ``start_utc_s`` on that have readings; the one before lends its register."""
-    ranged = _hour_rows(connection, meter_id, start_utc_s - HOUR_S, count + 1, now_utc_s)
-    found = {row["hour"]: row for row in ranged}
-    return [
-        _hour(start_utc_s - HOUR_S + hour * HOUR_S, row, found.get(hour - 1), now_utc_s)
-        for hour, row in sorted(found.items())
-        if hour >= 1
-    ]
-
-
-def _hour(start_utc_s: int, row: RowMapping, previous: RowMapping | None, now_utc_s: int) -> Hour:
-    slack_s = 2 * row["interval_s"]
-    joined = previous is not None and start_utc_s - previous["last_utc_s"] < slack_s
-    begin = (
-        (previous["last_utc_s"], previous["last_import_j"], previous["last_export_j"])
-        if previous is not None and joined
-        else (row["first_utc_s"], row["first_import_j"], row["first_export_j"])
-    )
-    stop_utc_s = start_utc_s + HOUR_S
-    whole = stop_utc_s - row["last_utc_s"] < slack_s
-    energy = EnergySpan(
-        begin[0],
-        row["last_utc_s"],
-        _rise(begin[1], row["last_import_j"]),
-        _rise(begin[2], row["last_export_j"]),
-    )
-    return Hour(
-        start_utc_s,
-        energy,
-        partial=not joined or (not whole and stop_utc_s <= now_utc_s),
-        power_w=row["power_w"],
-        power_w_max=row["power_w_max"],
-        power_w_min=row["power_w_min"],
-    )
-
-
-def _hour_rows(
-    connection: Connection, meter_id: int, start_utc_s: int, count: int, now_utc_s: int
-) -> Sequence[RowMapping]:
-    """One row an hour, with the registers of its first and last reading."""
-    hour = (READING.c.end_utc_s - start_utc_s - 1) // HOUR_S
-    groups = (
-        select(
-            hour.label("hour"),
-            func.min(READING.c.end_utc_s).label("first_utc_s"),
-            func.max(READING.c.end_utc_s).label("last_utc_s"),
-            func.max(READING.c.interval_s).label("interval_s"),
-            (_energy_sum() / func.nullif(func.sum(_measured()), 0)).label("power_w"),
-            func.max(READING.c.power_w).label("power_w_max"),
-            func.min(READING.c.power_w).label("power_w_min"),
-        )
-        .where(
-            READING.c.meter_id == meter_id,
-            READING.c.end_utc_s > start_utc_s,
-            READING.c.end_utc_s <= min(start_utc_s + count * HOUR_S, now_utc_s + AHEAD_S),
-        )
-        .group_by(hour)
-        .subquery()
-    )
-    first = READING.alias("first")
-    last = READING.alias("last")
-    query = select(
-        groups,
-        first.c.import_j.label("first_import_j"),
-        first.c.export_j.label("first_export_j"),
-        last.c.import_j.label("last_import_j"),
-        last.c.export_j.label("last_export_j"),
-    )
-    query = query.join(
-        first, (first.c.meter_id == meter_id) & (first.c.end_utc_s == groups.c.first_utc_s)
-    ).join(last, (last.c.meter_id == meter_id) & (last.c.end_utc_s == groups.c.last_utc_s))
-    return connection.execute(query).mappings().all()
-
-
-def _measured() -> Any:
-    return READING.c.measured_s * (READING.c.power_w.is_not(None))
-
-
-def _energy_sum() -> Any:
-    return func.sum(READING.c.power_w * READING.c.measured_s)
-
-
-def _registers(meter_id: int, after_utc_s: int, until_utc_s: int) -> Select[Any]:
+def _same_row() -> Any:
     return (
-        select(READING.c.end_utc_s, READING.c.import_j, READING.c.export_j)
+        (READING_DATE.c.meter_id == READING.c.meter_id)
+        & (READING_DATE.c.stream == READING.c.stream)
+        & (READING_DATE.c.seq == READING.c.seq)
+    )
+
+
+def _streams(connection: Connection, meter_id: int) -> Streams:
+    """The streams that have readings."""
+    query = select(STREAM_HEAD.c.ordinal, STREAM_HEAD.c.stream, STREAM_HEAD.c.last_seq).where(
+        STREAM_HEAD.c.meter_id == meter_id, STREAM_HEAD.c.last_seq.is_not(None)
+    )
+    return {row.ordinal: (row.stream, row.last_seq) for row in connection.execute(query)}
+
+
+def _torn(
+    connection: Connection, meter_id: int, streams: Streams, places: Sequence[Place]
+) -> set[int]:
+    """The streams in which readings of other dates were counted between these."""
+    found: dict[int, list[int]] = {}
+    for ordinal, seq in places:
+        found.setdefault(ordinal, []).append(seq)
+    torn = set()
+    for ordinal, numbers in found.items():
+        query = select(func.count()).where(
+            READING.c.meter_id == meter_id,
+            READING.c.stream == streams[ordinal][0],
+            READING.c.seq.between(numbers[0], numbers[-1]),
+        )
+        if connection.scalar(query) != len(numbers):
+            torn.add(ordinal)
+    return torn
+
+
+def _between(
+    connection: Connection,
+    meter_id: int,
+    streams: Streams,
+    before: Place | None,
+    here: Place,
+) -> list[Point]:
+    """The reading that was counted last before ``here``, unless that is ``before``."""
+    ordinal, seq = here
+    after_seq = before[1] if before is not None and before[0] == ordinal else 0
+    found = _last_before(connection, meter_id, streams[ordinal][0], after_seq, seq)
+    if found is None and after_seq == 0:
+        earlier = max((other for other in streams if other < ordinal), default=None)
+        if earlier is None or before == (earlier, streams[earlier][1]):
+            return []
+        stream, last_seq = streams[earlier]
+        found = _last_before(connection, meter_id, stream, last_seq - 1, last_seq + 1)
+    return [] if found is None else [found]
+
+
+def _last_before(
+    connection: Connection, meter_id: int, stream: str, after_seq: int, before_seq: int
+) -> Point | None:
+    """The last reading of a stream between two numbers."""
+    utc_s = func.coalesce(READING_DATE.c.dated_utc_s, READING.c.end_utc_s)
+    names = [name for name in Point._fields if name != "utc_s"]
+    query = (
+        select(utc_s, *(READING.c[name] for name in names))
+        .outerjoin(READING_DATE, _same_row())
         .where(
             READING.c.meter_id == meter_id,
-            READING.c.end_utc_s > after_utc_s,
-            READING.c.end_utc_s <= until_utc_s,
+            READING.c.stream == stream,
+            READING.c.seq > after_seq,
+            READING.c.seq < before_seq,
         )
+        .order_by(READING.c.seq.desc())
         .limit(1)
     )
-
-
-def _span(begin: Any, end: Any) -> EnergySpan:
-    return EnergySpan(
-        begin.end_utc_s,
-        end.end_utc_s,
-        _rise(begin.import_j, end.import_j),
-        _rise(begin.export_j, end.export_j),
-    )
-
-
-def _rise(before_j: int, after_j: int) -> int | None:
-    return after_j - before_j if after_j >= before_j else None
+    found = connection.execute(query).one_or_none()
+    return None if found is None else Point(*found)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 from werkzeug.wrappers import Request, Response
 
-from server import readings, registry, wire
+from server import readings, registry, reply, streams, wire
 from server.bodies import read_body
 from server.db import reading, writing
-from server.readings import Arrival, Head, RowAnswer
+from server.readings import Arrival, RowAnswer
+from server.reply import Asked
 from server.responses import RefusedError, json_answer
 from server.site import Site
+from server.streams import Meter
 
 LOG = logging.getLogger(__name__)
 AUTHORIZATION = re.compile(r"Bearer ([A-Za-z0-9._-]{1,200})\Z")
@@ -26,13 +28,16 @@ def get_readings(site: Site, request: Request, stream: str) -> Response:
     Raises:
         RefusedError: 400 no stream, 401 no or no valid credential.
     """
-    meter_id, _ = _authorised(site, request)
+    meter = _authorised(site, request)
     _require_stream(stream)
+    known_version = _number(request, "settings")
     now_utc_s = site.clock_utc_s()
     with writing(site.database) as connection:
-        registry.seen(connection, meter_id, now_utc_s)
-        head = readings.head(connection, meter_id, stream)
-    return json_answer(_content(stream, head, now_utc_s))
+        registry.seen(connection, meter.meter_id, now_utc_s)
+        held = streams.held(connection, meter, stream)
+        asked = Asked(meter, stream, known_version, now_utc_s)
+        content = reply.compose(connection, site.signing_key, asked, held)
+    return json_answer(content)
 
 
 def post_readings(site: Site, request: Request, stream: str) -> Response:
@@ -41,26 +46,28 @@ def post_readings(site: Site, request: Request, stream: str) -> Response:
     Raises:
         RefusedError: as docs/protocol.md's "Answers that are not 200" lists them.
     """
-    meter_id, serial = _authorised(site, request)
+    meter = _authorised(site, request)
     _require_stream(stream)
     first_seq = _first_seq(request)
+    known_version = _number(request, "settings")
     lines = _lines(site, request)
     if first_seq + len(lines) - 1 > wire.SEQ_MAX:
         raise RefusedError(400, f"first_seq and the lines after it must stay below {wire.SEQ_MAX}")
-    arrivals = _decoded(lines, first_seq, serial, stream)
+    arrivals = _decoded(lines, first_seq, meter.serial, stream)
     now_utc_s = site.clock_utc_s()
     try:
         with writing(site.database) as connection:
-            registry.seen(connection, meter_id, now_utc_s)
-            head, answers = readings.keep(connection, meter_id, stream, arrivals, now_utc_s)
-    except readings.TooManyStreamsError as error:
+            registry.seen(connection, meter.meter_id, now_utc_s)
+            held, answers = readings.keep(connection, meter, stream, arrivals, now_utc_s)
+            asked = Asked(meter, stream, known_version, now_utc_s)
+            content = reply.compose(connection, site.signing_key, asked, held)
+    except streams.TooManyStreamsError as error:
         raise RefusedError(403, f"{error}; the operator must look at it") from error
-    _tell_operator(serial, stream, answers)
-    content = _content(stream, head, now_utc_s)
+    _tell_operator(meter.serial, stream, answers)
     return json_answer(content | {"rows": [_row(answer) for answer in answers]})
 
 
-def _authorised(site: Site, request: Request) -> tuple[int, str]:
+def _authorised(site: Site, request: Request) -> Meter:
     challenge = {"WWW-Authenticate": "Bearer"}
     given = AUTHORIZATION.match(request.headers.get("Authorization", ""))
     if given is None:
@@ -69,7 +76,7 @@ def _authorised(site: Site, request: Request) -> tuple[int, str]:
         meter = registry.meter_of(connection, given[1])
     if meter is None:
         raise RefusedError(401, "this credential is not known or revoked: claim again", challenge)
-    return meter
+    return Meter(*meter)
 
 
 def _require_stream(stream: str) -> None:
@@ -81,6 +88,14 @@ def _first_seq(request: Request) -> int:
     given = request.args.get("first_seq", "")
     if NUMBER.match(given) is None or int(given) < 1:
         raise RefusedError(400, "first_seq, the number of the first line, is absent or below 1")
+    return int(given)
+
+
+def _number(request: Request, name: str) -> int:
+    """A count in the address; 0 if it is absent."""
+    given = request.args.get(name, "0")
+    if NUMBER.match(given) is None:
+        raise RefusedError(400, f"{name} is a whole number from 0 on")
     return int(given)
 
 
@@ -124,16 +139,6 @@ def _tell_operator(serial: str, stream: str, answers: Sequence[RowAnswer]) -> No
                 answer.result,
                 answer.reason,
             )
-
-
-def _content(stream: str, head: Head, now_utc_s: int) -> dict[str, object]:
-    return {
-        "schema": wire.SCHEMA,
-        "stream": stream,
-        "epoch": head.epoch,
-        "hwm": head.hwm,
-        "server_utc_s": now_utc_s,
-    }
 
 
 def _row(answer: RowAnswer) -> dict[str, object]:

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, RowMapping
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
-from server import chart, history, registry
+from server import chart, energy, history, record_card, registry
 from server.browser import render, see_other, visitor_of
 from server.db import reading
-from server.history import EnergySpan, Hour, PowerPoint
+from server.energy import EnergySpan, Hour, PowerPoint
 from server.language import (
     UNKNOWN,
     Language,
@@ -25,6 +25,7 @@ from server.language import (
     kwh,
     number,
 )
+from server.record_card import RecordState
 from server.registry import InstalledMeter
 from server.site import Site
 
@@ -48,6 +49,7 @@ class Snapshot:
     day: EnergySpan | None
     hours: list[Hour]
     power: list[PowerPoint]
+    record: RecordState
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ def get_meter(site: Site, request: Request, serial: str) -> Response:
         charts=[_chart(language, snapshot, wide=wide) for wide in (True, False)],
         flags=[] if snapshot.latest is None else snapshot.latest["flags"].split(),
         clock="synced" if snapshot.latest is None else snapshot.latest["clock"],
+        guessed=_is_guessed(snapshot.latest),
         unknown=UNKNOWN,
+        record=record_card.card(language, snapshot.record, ZoneInfo(meter.place.time_zone)),
     )
 
 
@@ -122,16 +126,20 @@ def take(
     today_utc_s = int(local.replace(hour=0, minute=0, second=0, fold=0).timestamp())
     this_hour_s = now_utc_s - local.minute * 60 - local.second
     meter_id = meter.meter_id
+    day_utc_s = now_utc_s - DAY_S
+    first_utc_s = min(today_utc_s, day_utc_s) - energy.HOUR_S
+    points = history.profile(connection, meter_id, first_utc_s, now_utc_s + energy.AHEAD_S)
     return Snapshot(
         meter=meter,
         meters=meters,
         now_utc_s=now_utc_s,
         latest=history.latest(connection, meter_id),
-        today=history.energy_since(connection, meter_id, today_utc_s, now_utc_s),
+        today=energy.energy_since(points, today_utc_s, now_utc_s),
         today_utc_s=today_utc_s,
-        day=history.energy_since(connection, meter_id, now_utc_s - DAY_S, now_utc_s),
-        hours=history.hours(connection, meter_id, this_hour_s - 23 * 3600, 24, now_utc_s),
-        power=history.power_line(connection, meter_id, now_utc_s - DAY_S, now_utc_s, STEP_S),
+        day=energy.energy_since(points, day_utc_s, now_utc_s),
+        hours=energy.hours(points, this_hour_s - 23 * 3600, 24, now_utc_s),
+        power=energy.power_line(points, day_utc_s, now_utc_s, STEP_S),
+        record=record_card.take(connection, meter_id, now_utc_s),
     )
 
 
@@ -154,6 +162,13 @@ def direction_of(power_w: float | None) -> str:
     if abs(power_w) < NO_FLOW_W:
         return "none"
     return "import" if power_w > 0 else "export"
+
+
+def _is_guessed(latest: RowMapping | None) -> bool:
+    """Whether nothing confirms the date of the newest reading, not even an anchor."""
+    if latest is None or latest["clock"] not in ("informative", "unknown"):
+        return False
+    return not latest["anchored"]
 
 
 def _last_connection(language: Language, snapshot: Snapshot) -> dict[str, str] | None:
@@ -182,7 +197,7 @@ def _now(language: Language, snapshot: Snapshot) -> dict[str, object]:
         "power": number(language, size_w, 0 if size_w is None or size_w >= 100 else 1),
         "fresh": fresh,
         "interval_s": None if latest is None else latest["interval_s"],
-        "end": None if latest is None else _moment(language, snapshot, latest["end_utc_s"]),
+        "end": None if latest is None else _moment(language, snapshot, latest["utc_s"]),
     }
 
 
@@ -228,7 +243,7 @@ def _span(
     if span is None:
         return {"import": UNKNOWN, "export": UNKNOWN, "since": ""}
     zone = ZoneInfo(snapshot.meter.place.time_zone)
-    late = abs(span.from_utc_s - wanted_utc_s) > history.BOUNDARY_S
+    late = abs(span.from_utc_s - wanted_utc_s) > energy.BOUNDARY_S
     return {
         "import": kwh(language, span.import_j),
         "export": kwh(language, span.export_j),
@@ -239,7 +254,7 @@ def _span(
 def _hour_row(language: Language, snapshot: Snapshot, hour: Hour) -> HourRow:
     zone = ZoneInfo(snapshot.meter.place.time_zone)
     begin = clock_time(language, hour.start_utc_s, zone)
-    end = clock_time(language, hour.start_utc_s + history.HOUR_S, zone)
+    end = clock_time(language, hour.start_utc_s + energy.HOUR_S, zone)
     return HourRow(
         begin,
         end,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import delete, insert, select
 
+from server import identity
 from server.db import Database, reading, writing
 from server.errors import DatabaseNotReadyError
-from server.schema import SERVER_SETTING
 
 FOLDER = Path(__file__).parent / "migrations"
 
@@ -28,12 +27,7 @@ def upgrade(database: Database, *, restored: bool = False) -> str:
     with writing(database) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        epoch = SERVER_SETTING.c.name == "epoch"
-        if restored:
-            connection.execute(delete(SERVER_SETTING).where(epoch))
-        if connection.scalar(select(SERVER_SETTING.c.value).where(epoch)) is None:
-            values = {"name": "epoch", "value": uuid.uuid4().hex}
-            connection.execute(insert(SERVER_SETTING).values(values))
+        identity.establish(connection, int(time.time()), restored=restored)
     return _newest()
 
 

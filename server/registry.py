@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 
 from sqlalchemy import Connection, insert, select, update
 
+from server import meter_keys
 from server.errors import AlreadyExistsError, NotFoundError, SettingError
 from server.hashing import (
     SlowHashing,
@@ -28,6 +29,7 @@ from server.schema import (
     METER_INSTALL,
     USAGE_POINT,
 )
+from server.signing import VerifyingKey
 from server.wire import SERIAL_PATTERN
 
 TIME_ZONE_DEFAULT = "America/Hermosillo"
@@ -192,10 +194,13 @@ def fits(hashing: SlowHashing, claim: OpenClaim | None, decoy_hash: str, code: s
     return slow_verify(hashing, stored, canonical_code(code)) and claim is not None
 
 
-def redeem(connection: Connection, claim: OpenClaim, now_utc_s: int) -> str | None:
+def redeem(
+    connection: Connection, claim: OpenClaim, key: VerifyingKey | None, now_utc_s: int
+) -> str | None:
     """Use the code up and give the meter its credential; None if somebody else just did.
 
-    The meter's earlier credentials are revoked: the code was made for the device that has it now.
+    The meter's earlier credentials are revoked and its earlier keys retired: the code was made for
+    the device that has it now, which signs with ``key``.
     """
     used = connection.execute(
         update(CLAIM_CODE)
@@ -210,6 +215,7 @@ def redeem(connection: Connection, claim: OpenClaim, now_utc_s: int) -> str | No
         .where(of_meter, METER_CREDENTIAL.c.revoked_utc_s.is_(None))
         .values(revoked_utc_s=now_utc_s)
     )
+    meter_keys.claim(connection, claim.meter_id, key, now_utc_s)
     credential = new_secret()
     connection.execute(
         insert(METER_CREDENTIAL).values(
@@ -242,6 +248,18 @@ def meter_of(connection: Connection, credential: str) -> tuple[int, str] | None:
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else (row.id, row.serial)
+
+
+def meter_named(connection: Connection, serial: str) -> tuple[int, str]:
+    """The id and serial of a meter.
+
+    Raises:
+        NotFoundError: there is none of that serial.
+    """
+    meter_id = connection.scalar(select(METER.c.id).where(METER.c.serial == serial))
+    if meter_id is None:
+        raise NotFoundError(f"there is no meter {serial!r}: see how it is written")
+    return meter_id, serial
 
 
 def seen(connection: Connection, meter_id: int, now_utc_s: int) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -166,10 +167,42 @@ READING = Table(
     Column("thd_current_pct", NUMBER),
     Column("import_j", BIG, nullable=False),  # OBIS 1-0:1.8.0
     Column("export_j", BIG, nullable=False),  # OBIS 1-0:2.8.0
+    Column("boot", BIG),  # counts the starts of the meter's kernel; None: schema 1.0
+    Column("boottime_ms", BIG),  # since that start; None: schema 1.0
     Column("received_utc_s", BIG, nullable=False),
     Column("line", LargeBinary, nullable=False),  # the bytes as they came
     CheckConstraint("seq >= 1", name="seq"),
     Index("ix_reading_meter_id_end_utc_s", "meter_id", "end_utc_s"),
+    sqlite_strict=True,
+)
+
+RECORD_ROW = Table(
+    "record_row",
+    METADATA,
+    Column("meter_id", ForeignKey("meter.id"), primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("seq", BIG, primary_key=True),
+    Column("kind", Text, nullable=False),  # event, checkpoint, or one that is newer than we are
+    Column("event", Text),  # None: not an event
+    Column("utc_s", BIG),  # None: a newer kind without a date
+    Column("boot", BIG),
+    Column("boottime_ms", BIG),
+    Column("received_utc_s", BIG, nullable=False),
+    Column("line", LargeBinary, nullable=False),  # the bytes as they came
+    CheckConstraint("seq >= 1 AND kind <> 'reading'", name="not_reading"),
+    Index("ix_record_row_meter_id_event_utc_s", "meter_id", "event", "utc_s"),
+    Index("ix_record_row_meter_id_stream_event_seq", "meter_id", "stream", "event", "seq"),
+    sqlite_strict=True,
+)
+
+READING_DATE = Table(
+    "reading_date",  # derived from anchors, so it may be made anew; the readings stay as they came
+    METADATA,
+    Column("meter_id", ForeignKey("meter.id"), primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("seq", BIG, primary_key=True),
+    Column("dated_utc_s", BIG, nullable=False),
+    Index("ix_reading_date_meter_id_dated_utc_s", "meter_id", "dated_utc_s"),
     sqlite_strict=True,
 )
 
@@ -197,6 +230,16 @@ STREAM_HEAD = Table(
     Column("last_seq", BIG),  # the highest reading; None: none yet
     Column("first_seen_utc_s", BIG, nullable=False),
     Column("ordinal", BIG, nullable=False),  # 1, 2, …: the order the meter's streams appeared in
+    # The chain over the rows 1 … chain_seq; behind hwm where only quarantine holds a number.
+    Column("chain_seq", BIG, nullable=False, server_default="0"),
+    Column("chain_hash", LargeBinary),  # None: nothing hashed yet
+    Column("chain_state", Text, nullable=False, server_default="unsigned"),
+    Column("chain_reason", Text),  # why it is broken, in words
+    Column("chain_broken_seq", BIG),
+    Column("chain_import_j", BIG),  # the registers of the newest row that has some
+    Column("chain_export_j", BIG),
+    Column("checkpoint_seq", BIG),  # the last that was verified; None: none yet
+    Column("key_fingerprint", Text),  # of the key that signs the stream now
     CheckConstraint("hwm >= 0", name="hwm"),
     sqlite_strict=True,
 )
@@ -206,5 +249,75 @@ SERVER_SETTING = Table(
     METADATA,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+SERVER_KEY = Table(
+    "server_key",
+    METADATA,
+    Column("id", BIG, primary_key=True),
+    Column("private_pem", Text, nullable=False),  # as secret as this database
+    Column("created_utc_s", BIG, nullable=False),
+    sqlite_strict=True,
+)
+
+METER_KEY = Table(
+    "meter_key",
+    METADATA,
+    Column("meter_id", ForeignKey("meter.id"), primary_key=True),
+    Column("ordinal", BIG, primary_key=True),  # 1, 2, …
+    Column("fingerprint", Text, nullable=False),
+    Column("public_key", Text, nullable=False),  # base64 of DER
+    Column("source", Text, nullable=False),
+    Column("enrolled_utc_s", BIG, nullable=False),
+    Column("retired_utc_s", BIG),  # None: signs now
+    CheckConstraint("source IN ('claim', 'rotation')", name="source"),
+    Index(
+        "uq_meter_key_meter_id_now",
+        "meter_id",
+        unique=True,
+        sqlite_where=text("retired_utc_s IS NULL"),
+        postgresql_where=text("retired_utc_s IS NULL"),
+    ),
+    sqlite_strict=True,
+)
+
+METER_SETTING = Table(
+    "meter_setting",
+    METADATA,
+    Column("meter_id", ForeignKey("meter.id"), primary_key=True),
+    Column("version", BIG, primary_key=True),
+    Column("text", Text, nullable=False),  # as signed
+    Column("key", Text, nullable=False),  # the server's, its fingerprint
+    Column("signature", Text, nullable=False),
+    Column("issued_utc_s", BIG, nullable=False),
+    Column("who", Text, nullable=False),
+    CheckConstraint("version >= 1", name="version"),
+    sqlite_strict=True,
+)
+
+METER_COMMAND = Table(
+    "meter_command",
+    METADATA,
+    Column("meter_id", ForeignKey("meter.id"), primary_key=True),
+    Column("id", Text, primary_key=True),  # 32 hexadecimal digits
+    Column("ordinal", BIG, nullable=False),  # 1, 2, …: the order of issue
+    Column("command", Text, nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON
+    Column("issued_utc_s", BIG, nullable=False),
+    Column("expires_utc_s", BIG, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("text", Text, nullable=False),  # as signed
+    Column("key", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("result", Text),  # what the meter said, as JSON; None: nothing yet
+    Column("answered_utc_s", BIG),  # when its last event came
+    CheckConstraint(
+        "state IN ('open', 'accepted', 'done', 'failed', 'refused', 'expired', 'interrupted', "
+        "'cancelled')",
+        name="state",
+    ),
+    UniqueConstraint("meter_id", "ordinal"),
     sqlite_strict=True,
 )

@@ -12,6 +12,7 @@ from server.db import Database
 from server.hashing import SlowHashing
 from server.language import Language
 from server.settings import Settings
+from server.signing import ServerKey
 from server.throttle import Throttle
 
 LOGINS_PER_ACCOUNT_MAX = 5
@@ -36,6 +37,7 @@ class Site:
     database: Database
     settings: Settings
     clock_utc_s: Callable[[], int]
+    signing_key: ServerKey
     hashing: SlowHashing
     decoy_hash: str
     """What a try with an unknown name is compared with, so that it takes as long."""

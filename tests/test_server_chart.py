@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.chart import BOTTOM, LEFT, RIGHT, TOP, Frame, Words, draw, scale_of, with_zero_crossings
-from server.history import PowerPoint
+from server.energy import PowerPoint
 
 SVG = "{http://www.w3.org/2000/svg}"
 WIDTH, HEIGHT = 760, 340

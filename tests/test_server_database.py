@@ -39,7 +39,16 @@ def test_every_table_checks_its_types(tmp_path: Path) -> None:
 
 
 def test_every_unique_key_of_what_grows_begins_with_the_meter() -> None:
-    for name in ("reading", "quarantine", "stream_head"):
+    for name in (
+        "reading",
+        "record_row",
+        "reading_date",
+        "quarantine",
+        "stream_head",
+        "meter_key",
+        "meter_setting",
+        "meter_command",
+    ):
         key = METADATA.tables[name].primary_key.columns.keys()
         assert key[0] == "meter_id"
 
@@ -64,7 +73,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = open_database(url_of(tmp_path), create=True)
-    monkeypatch.setattr("server.migrate.uuid.uuid4", lambda: 1 / 0)
+    monkeypatch.setattr("server.identity.uuid.uuid4", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         upgrade(database)
     with reading(database) as connection:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from server import identity, meter_commands
+from server.db import writing
 from tests.served import (
     NOON_UTC_S,
     STREAM,
@@ -20,6 +22,7 @@ from tests.served import (
     post,
     serving,
 )
+from tests.signed import Signer, claim_with, fingerprint_of
 
 UNKNOWN = "—"
 
@@ -266,3 +269,100 @@ def test_a_language_that_was_chosen_is_kept(served: Served) -> None:
     assert "Log in" in served.client.get("/login?lang=en", headers=spanish).get_data(as_text=True)
     assert "Log in" in served.client.get("/login", headers=spanish).get_data(as_text=True)
     assert served.client.get("/login?lang=xx", headers=spanish).status_code == 200
+
+
+def record_line(served: Served, language: str = "en") -> str:
+    """What the foot of the page says of the record."""
+    found = re.search(r"Record: (.*?) Area: ", page_text(served, language))
+    assert found is not None
+    return found[1].strip()
+
+
+def test_a_signed_record_is_said_to_be_with_the_digits_of_its_key(served: Served) -> None:
+    signer = Signer()
+    credential = claim_with(served, signer.key).get_json()["credential"]
+    login(served.client)
+    digits = fingerprint_of(signer.key)[:16].upper()
+    shown = " ".join(digits[at : at + 4] for at in range(0, 16, 4))
+    key = f"· Key {shown} (the meter's display shows the same)"
+    assert record_line(served) == f"unsigned {key}"
+    post(served, credential, [signer.reading(), signer.checkpoint()])
+    assert record_line(served) == f"✓ signed by the meter and verified {key}"
+    tampered = signer.checkpoint(head="0" * 64)
+    post(served, credential, [tampered], 3)
+    assert record_line(served) == f"✗ broken {key}"
+    assert "no concuerda con sus firmas" in page_text(served)
+
+
+def test_a_meter_without_a_key_is_unsigned(served: Served, credential: str) -> None:
+    post(served, credential, [line(1)])
+    assert record_line(served) == "unsigned"
+    assert "Quality of the supply" not in page_text(served, "en")
+
+
+def test_the_relays_state_is_what_the_meter_last_did(served: Served, credential: str) -> None:
+    signer = Signer()
+    for command in ("disconnect", "reconnect"):
+        with writing(served.database) as connection:
+            command_id = meter_commands.issue(
+                connection,
+                (1, "MX-000001"),
+                command,
+                {},
+                key=identity.signing_key(connection),
+                who="eva",
+                now_utc_s=NOON_UTC_S,
+            )
+        assert "disconnected since" not in page_text(served, "en") or command == "reconnect"
+        row = signer.event("command", {"id": command_id, "state": "done"})
+        post(served, credential, [row], signer.seq)
+        said = "disconnected since" if command == "disconnect" else "connected since"
+        assert f"{said} 22 Nov 2025, 12:00:00" in page_text(served, "en")
+    assert "disconnected since" not in page_text(served, "en")
+
+
+def test_dips_and_outages_of_the_last_month_are_listed(served: Served, credential: str) -> None:
+    signer = Signer()
+    rows = [
+        signer.event(kind, {"start_utc_s": at, "duration_s": length, "extreme_v": volts}, utc_s=at)
+        for kind, at, length, volts in (
+            ("dip", NOON_UTC_S - 31 * 86400, 0.2, 60.0),
+            ("dip", NOON_UTC_S - 86400, 0.12, 88.4),
+            ("outage", NOON_UTC_S - 7200, 2700.0, None),
+            *(("swell", NOON_UTC_S - 600, 12.0, 146.2) for _ in range(8)),
+        )
+    ]
+    rows += [signer.event("dip", {"start_utc_s": "<b>", "extreme_v": "x"})]
+    post(served, credential, rows)
+    text = page_text(served, "en")
+    assert "2 dips · 8 swells · 1 outage" in text
+    assert "swell 22 Nov 2025, 11:50:00 12 s 146 V" in text
+    assert "dip 22 Nov 2025, 12:00:00 — —" in text
+    assert "and 3 earlier ones" in text
+    assert "2 huecos de tensión · 8 sobretensiones · 1 apagón" in page_text(served)
+
+
+def test_a_meter_that_tells_events_and_had_none_is_said_to_be_well(
+    served: Served, credential: str
+) -> None:
+    post(served, credential, [Signer().event("boot")])
+    assert "No dips, swells or outages." in page_text(served, "en")
+
+
+@pytest.mark.parametrize(
+    ("clock", "guess", "doubt"),
+    [
+        ("synced", False, False),
+        ("relative", False, False),
+        ("unsynced", False, True),
+        ("informative", True, True),
+        ("unknown", True, True),
+    ],
+)
+def test_a_date_that_is_a_guess_is_called_one(
+    served: Served, credential: str, clock: str, guess: bool, doubt: bool
+) -> None:
+    post(served, credential, [line(1, clock=clock)])
+    text = page_text(served, "en")
+    assert ("The date of the last reading is a guess." in text) == guess
+    assert ("clock is not confirmed" in text) == doubt

@@ -92,7 +92,7 @@ def test_the_answer_names_version_stream_epoch_and_time(served: Served, credenti
     head = served.client.get(f"/api/v1/readings/{STREAM}", headers=bearer(credential)).get_json()
     assert "rows" not in head
     assert {name: answer[name] for name in head} == head
-    assert (answer["schema"], answer["stream"], answer["hwm"]) == ("1.0", STREAM, 1)
+    assert (answer["schema"], answer["stream"], answer["hwm"]) == ("1.1", STREAM, 1)
     assert answer["server_utc_s"] == served.clock()
     assert len(answer["epoch"]) == 32
 
@@ -283,7 +283,7 @@ def test_the_meters_last_connection_is_noted(served: Served, credential: str) ->
 def test_a_meter_cannot_begin_streams_without_end(
     served: Served, credential: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.readings.STREAMS_MAX", 2)
+    monkeypatch.setattr("server.streams.STREAMS_MAX", 2)
     for stream in ("a" * 32, "b" * 32):
         assert post(served, credential, [line(1, stream=stream)], stream=stream).status_code == 200
     answer = post(served, credential, [line(1, stream="c" * 32)], stream="c" * 32)

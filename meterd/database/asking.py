@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from meterd.database.connection import told
 from meterd.database.record import Reader, last_seq_of
+from meterd.errors import StoreError
 from meterd.record.chain import genesis
 
 PIECE_ROWS = 500
@@ -101,3 +102,61 @@ def recalled(reader: Reader, name: str) -> str | None:
             "SELECT value FROM remembered WHERE name = ?", (name,)
         ).fetchone()
     return None if row is None else str(row[0])
+
+
+def seq_at(reader: Reader, utc_s: int) -> int:
+    """The number of the first row dated ``utc_s`` or later; one behind the last where none is.
+
+    Dates can go back where a clock was set, so this is the first of them in the order of rows.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    with told(reader.path, "read"):
+        row = reader.connection.execute(
+            "SELECT min(seq) FROM record WHERE utc_s >= ?", (utc_s,)
+        ).fetchone()
+        return last_seq_of(reader.connection) + 1 if row[0] is None else int(row[0])
+
+
+def hash_at(reader: Reader, seq: int) -> bytes:
+    """The chain's hash behind a row that is here.
+
+    Raises:
+        StoreError: the database cannot be read, or the row is not here.
+    """
+    with told(reader.path, "read"):
+        row = reader.connection.execute("SELECT hash FROM record WHERE seq = ?", (seq,)).fetchone()
+    if row is None:
+        raise StoreError(f"row {seq} is not in {reader.path}")
+    return bytes(row[0])
+
+
+def covering_seq(reader: Reader, seq: int) -> int:
+    """The number of the first checkpoint that covers a row; the last one where none does yet, and
+    0 where there is none at all.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    with told(reader.path, "read"):
+        (found,) = reader.connection.execute(
+            "SELECT coalesce((SELECT min(seq) FROM record WHERE kind = 'checkpoint' AND seq >= ?), "
+            "(SELECT max(seq) FROM record WHERE kind = 'checkpoint'), 0)",
+            (seq,),
+        ).fetchone()
+    return int(found)
+
+
+def checkpoint_from(reader: Reader, first_seq: int) -> bytes | None:
+    """The line of the first checkpoint from a row on; None where there is none.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    with told(reader.path, "read"):
+        row = reader.connection.execute(
+            "SELECT line FROM record WHERE kind = 'checkpoint' AND seq >= ? ORDER BY seq LIMIT 1",
+            (first_seq,),
+        ).fetchone()
+    return None if row is None else bytes(row[0])

@@ -25,6 +25,7 @@ SUSPECT_NAME = "readings.db.suspect"
 CHECKED_BYTES_MAX = 16 * 1024 * 1024
 """A larger record is checked page by page only on suspicion: start-up must not take minutes."""
 CHECKED_ROWS = 200
+READ_TIMEOUT_S = 1.0
 PUT_ASIDE_MAX = 20
 """A card that damages more records than this needs a person, not another attempt."""
 
@@ -137,21 +138,39 @@ def put_aside(path: Path, *, now_utc_s: int) -> Path:
 
 
 def _from_record(aside: Path) -> LastKnown | None:
-    """Read what can be read; a damaged file may fail at any step."""
+    """Read what can be read; a damaged file may fail at any question."""
     try:
-        with closing(
-            sqlite3.connect(f"{aside.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
-        ) as connection:
-            registers = registers_of(connection)
-            utc_s = connection.execute("SELECT saved_utc_s FROM register_save").fetchone()
-            stream = connection.execute("SELECT id FROM stream").fetchone()
-            seq = connection.execute("SELECT max(seq) FROM record").fetchone()
-    except (sqlite3.Error, OSError):
+        connection = sqlite3.connect(
+            f"{aside.absolute().as_uri()}?mode=ro", uri=True, timeout=READ_TIMEOUT_S
+        )
+    except sqlite3.Error:
         return None  # told by the caller: nothing can be read of it
-    if utc_s is None:
+    with closing(connection):
+        try:
+            registers = registers_of(connection)
+            utc_s = _ask(connection, "SELECT saved_utc_s FROM register_save")
+        except sqlite3.Error:
+            return None
+        if not isinstance(utc_s, int):
+            return None
+        stream = _ask(connection, "SELECT id FROM stream")
+        seq = _ask(connection, "SELECT max(seq) FROM record")
+    return LastKnown(
+        registers,
+        utc_s,
+        "record",
+        stream if isinstance(stream, str) else None,
+        seq if isinstance(seq, int) else None,
+    )
+
+
+def _ask(connection: sqlite3.Connection, question: str) -> object:
+    """One value; None where the damage is in its way."""
+    try:
+        row = connection.execute(question).fetchone()
+    except sqlite3.Error:
         return None
-    name = stream[0] if stream else None
-    return LastKnown(registers, int(utc_s[0]), "record", name, seq[0] if seq else None)
+    return row[0] if row else None
 
 
 def _from_copy(folder: Path) -> LastKnown | None:
