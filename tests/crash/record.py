@@ -12,7 +12,7 @@ from pathlib import Path
 from meterd.model import Registers
 
 SERIAL = "MX-000042"
-SERVER_TABLES = ("record", "row", "reading", "quarantine")
+SERVER_TABLES = ("reading", "record_row", "quarantine")
 """Those of them that exist and have a number and a line hold what meters sent."""
 
 
