@@ -73,6 +73,10 @@ class Writers:
                 os.kill(self._pid, signal.SIGKILL)
             self._wait_for("ended")
 
+    def finish(self) -> int:
+        """Wait until the writer has written all that it was asked for; its wait status."""
+        return int(self._wait_for("ended")[1])
+
     def close(self) -> None:
         """End all."""
         os.killpg(self._process.pid, signal.SIGKILL)
