@@ -1,7 +1,8 @@
-# Everything a newcomer runs. Nothing here asks for root; .venv is made by itself.
+# Everything a newcomer runs; .venv is made by itself. Only (un)install-... ask for root.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench accuracy clean
+.PHONY: help demo test lint bench accuracy wheels clean
+.PHONY: install-device uninstall-device install-server uninstall-server
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -11,7 +12,7 @@ quoted = '$(subst ','\'',$(1))'
 option = $(if $(2),--$(1) $(call quoted,$(2)))
 
 help: ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
 	@echo
 	@echo 'For the demonstration:'
 	@echo '  make demo MAINS="voltage=127 current=4.2 pf=0.9 export"   a steady mains socket'
@@ -41,6 +42,21 @@ accuracy: $(READY) ## Errors at the standards' load points, other meters beside 
 	@$(BIN)/python -c 'import matplotlib, pqopen' 2>/dev/null || \
 		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[accuracy]'
 	@$(BIN)/python -m bench.accuracy $(if $(FULL),--full)
+
+wheels: $(READY) ## Does every dependency of the meter come as a wheel for a Raspberry Pi?
+	@$(BIN)/python tools/wheels.py
+
+install-device: ## Meter into /opt/meterd, with sudo (DESTDIR= ASSUME_YES=1 SERIAL=)
+	@tools/install.sh $@
+
+uninstall-device: ## Take the meter's programs away; data, configuration and keys stay
+	@tools/install.sh $@
+
+install-server: ## Server into /opt/meterd, with sudo (DESTDIR=)
+	@tools/install.sh $@
+
+uninstall-server: ## Take the server's programs away; its data stays
+	@tools/install.sh $@
 
 clean: ## Remove all that these commands made, .venv included
 	rm -rf .venv build demo-state meterd.egg-info .import_linter_cache .mypy_cache \

@@ -12,7 +12,7 @@ from meterd import calc
 from meterd.errors import RecordingError
 from meterd.interval import MEASURED
 from meterd.metrology.events import Events, detect
-from meterd.metrology.half_cycle import LastHalf, half_cycles
+from meterd.metrology.half_cycle import half_cycles
 from meterd.metrology.ieee1459 import components
 from meterd.model import Calibration, HalfCycles, Missed, Quality, Quantities, Registers, Waveform
 from meterd.recording import Recording
@@ -141,14 +141,10 @@ def _half_cycles(waveform: Waveform, results: list[Quantities | Missed]) -> Half
     known_hz = next((hertz for _, hertz in spans if hertz is not None), NOMINAL_HZ)
     begin_s = float(waveform.t_s[0])
     rest_s = float(waveform.t_s[-1]) - begin_s - sum(duration_s for duration_s, _ in spans)
-    pieces: list[HalfCycles] = []
-    last: LastHalf | None = None
-    for duration_s, frequency_hz in [*spans, (max(0.0, rest_s), None)]:
-        piece, last = half_cycles(
-            waveform, (begin_s, begin_s + duration_s), frequency_hz, last, nominal_hz=known_hz
-        )
-        pieces.append(piece)
-        begin_s += duration_s
+    spans.append((max(0.0, rest_s), None))
+    edges_s = begin_s + np.cumsum([0.0, *(duration_s for duration_s, _ in spans)])
+    frequencies_hz = [hertz for _, hertz in spans]
+    pieces, _ = half_cycles(waveform, edges_s, frequencies_hz, None, nominal_hz=known_hz)
     return HalfCycles(
         begin_ns=np.concatenate([piece.begin_ns for piece in pieces]),
         end_ns=np.concatenate([piece.end_ns for piece in pieces]),

@@ -1,9 +1,8 @@
-"""The commands meterd, meterd-sync and meterctl."""
+"""The command meterctl, and the two programs of the meter beside it."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,6 @@ from meterd import (
     __version__,
     analyze,
     condition,
-    daemon,
     plot,
     recording,
     store,
@@ -28,48 +26,10 @@ from meterd.cli_calibrate import calibrate_group
 from meterd.cli_record import events_command, export_command, key_group, verify_command
 from meterd.cli_watch import watch_command
 from meterd.command import EXIT_CONFIG, config_option, json_option, sentences
-from meterd.model import Reading, Screen
+from meterd.model import Reading
+from meterd.programs import meterd, meterd_sync
 
 __all__ = ["EXIT_CONFIG", "meterctl", "meterd", "meterd_sync"]
-
-LOG_FORMAT = "%(name)s: %(message)s"
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-
-
-@click.command()
-@config_option
-@click.option(
-    "--print-screens",
-    is_flag=True,
-    help="Print what a simulated display shows, four lines joined by |, whenever it changes.",
-)
-@click.version_option(__version__)
-def meterd(path: Path, print_screens: bool) -> None:
-    """Measure, count, store and show, until SIGTERM.
-
-    Exit status 78 means that the configuration must be corrected first.
-    """
-    _log_to_stderr()
-
-    def print_screen(screen: Screen) -> None:
-        click.echo("LCD|" + "|".join(screen.lines))
-
-    with sentences():
-        daemon.main(path, print_screen if print_screens else None)
-
-
-@click.command()
-@config_option
-@click.version_option(__version__)
-def meterd_sync(path: Path) -> None:
-    """Send what the server does not have yet, until SIGTERM."""
-    _log_to_stderr()
-    with sentences():
-        sync.run(configuration.load(path))
 
 
 @click.group()

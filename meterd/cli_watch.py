@@ -64,7 +64,10 @@ def watch_command(
 def _from_adc(
     path: Path, config: Config, width: int, limit_w: float, stack: ExitStack
 ) -> Iterator[Text]:
-    calibration = configuration.load_calibration(configuration.calibration_path(path))
+    place = configuration.calibration_path(path)
+    calibrations = [
+        configuration.load_calibration(place, circuit.role) for circuit in config.in_order
+    ]
     converter = wiring.open_converter(config)
     stack.callback(converter.close)
     acquisition = Acquisition(wiring.block_reader(converter, config))
@@ -72,9 +75,15 @@ def _from_adc(
     stack.callback(acquisition.request_stop)
     acquisition.start()
     energy = watch.energy_if_any(config)  # nobody counts while meterd stands still
-    for quantities, cycle in watch.measured(iter(acquisition), config, calibration):
+    for quantities, cycle in watch.measured(iter(acquisition), config, calibrations):
         yield watch.frame(
-            quantities, cycle, energy, width, title=config.meter.serial, limit_w=limit_w
+            quantities,
+            cycle,
+            energy,
+            width,
+            title=config.meter.serial,
+            limit_w=limit_w,
+            roles=config.further_roles,
         )
 
 

@@ -13,7 +13,6 @@ from meterd import acquire, calc, lcd, record_condition, store, wire, wiring
 from meterd.config import Config
 from meterd.errors import MeterdError, NotAReadingError, StoreError
 from meterd.metrology import synchronism
-from meterd.metrology.synchronism import Voltage
 from meterd.model import Calibration, Missed, Quantities, Reading
 from meterd.panel import server_state
 from meterd.record_condition import RecordCondition
@@ -193,18 +192,13 @@ def _circuit_words(role: str, mean: Quantities) -> str:
 
 def _synchronism_words(role: str, network: Quantities, other: Quantities) -> str:
     """Whether the circuit's voltage is in step with the network's."""
-    found = synchronism.compare(_voltage(network), _voltage(other))
+    found = synchronism.compare(synchronism.side_of(network), synchronism.side_of(other))
     if found.permitted:
         return (
             f"{role} in step: ΔV {found.voltage_pct:+.2f} %, Δf {found.frequency_hz:+.3f} Hz, "
             f"Δφ {found.phase_deg:+.2f}°"
         )
     return f"{role} not in step: {', '.join(found.reasons)}"
-
-
-def _voltage(side: Quantities) -> Voltage:
-    phasor_v = complex(side.voltage_phasor_v[0]) if len(side.voltage_phasor_v) else 0j
-    return Voltage(side.voltage_v, side.frequency_hz, phasor_v)
 
 
 def _check_display(config: Config) -> str:

@@ -23,11 +23,13 @@ from meterd.calibration_file import (
     save_calibration,
 )
 from meterd.errors import ConfigError
+from meterd.relay_table import Relay, check_relay
 from meterd.toml_tables import allowed, convert, read, refusal
 
 __all__ = [
     "Config",
     "NoiseFloor",
+    "Relay",
     "calibration_path",
     "load",
     "load_calibration",
@@ -43,6 +45,8 @@ MCP3008_CHANNELS = 8
 PCF8574_ADDRESSES = frozenset([*range(0x20, 0x28), *range(0x38, 0x40)])
 """PCF8574 and PCF8574A answer at these (datasheet, table 4), whatever the three jumpers say."""
 
+PageName = Literal["power", "supply", "meter", "demand", "tariff"]
+TARIFF_CHARACTERS_MAX = 48
 Channel = Annotated[int, Meta(ge=0, le=MCP3008_CHANNELS - 1, description="0 to 7")]
 
 
@@ -124,6 +128,22 @@ class Display(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0x27
     page_s: Annotated[float, Meta(ge=1, le=60, description="1 to 60 seconds a page")] = 4.0
     language: Annotated[Literal["es", "en"], Meta(description='"es" or "en"')] = "es"
+    pages: Annotated[
+        tuple[PageName, ...],
+        Meta(
+            min_length=1,
+            max_length=5,
+            description='a list of one or more of "power", "supply", "meter", "demand" and '
+            '"tariff", each once',
+        ),
+    ] = ("power", "supply", "meter")
+    tariff_text: Annotated[
+        str,
+        Meta(
+            max_length=TARIFF_CHARACTERS_MAX,
+            description=f"up to {TARIFF_CHARACTERS_MAX} printable characters",
+        ),
+    ] = ""
 
 
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,6 +219,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     display: Display = Display()
     sync: Sync = Sync()
     demand: DemandBlocks = DemandBlocks()
+    relay: Relay | None = None
     record: Record = Record()
     simulation: Simulation | None = None
 
@@ -217,6 +238,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         """The channels to convert, in turn, each once."""
         pairs = ((c.voltage_channel, c.current_channel) for c in self.in_order)
         return tuple(dict.fromkeys(channel for pair in pairs for channel in pair))
+
+    @property
+    def own_voltages(self) -> tuple[str, ...]:
+        """The roles of the circuits whose voltage is not the grid's."""
+        network = self.grid.voltage_channel
+        return tuple(c.role for c in self.circuits if c.voltage_channel != network)
 
     @property
     def grid(self) -> Circuit:
@@ -239,6 +266,7 @@ def load(path: Path = DEFAULT_PATH) -> Config:
     _check_meter(config, path)
     _check_circuits(config.circuits, path)
     _check_server(config.sync.server, path)
+    check_relay(config.relay, config.own_voltages, path)
     folder = path.absolute().parent
     replace = msgspec.structs.replace
     return replace(
@@ -278,6 +306,11 @@ def _check_meter(config: Config, path: Path) -> None:
         raise refusal(path, "[demand]", "block_min", found, allowed(DemandBlocks, "block_min"))
     if address not in PCF8574_ADDRESSES:
         raise refusal(path, "[display]", "address", address, allowed(Display, "address"))
+    pages, text = config.display.pages, config.display.tariff_text
+    if len(set(pages)) != len(pages):
+        raise refusal(path, "[display]", "pages", list(pages), allowed(Display, "pages"))
+    if not text.isprintable():
+        raise refusal(path, "[display]", "tariff_text", text, allowed(Display, "tariff_text"))
 
 
 def _check_circuits(circuits: tuple[Circuit, ...], path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from meterd import calc, config, interval, startup, store, wiring
+import meterd_journal
+from meterd import calc, config, interval, realtime, startup, store, wiring
 from meterd.acquire import Acquisition
 from meterd.calibration import history
 from meterd.config import Config
@@ -42,6 +44,7 @@ from meterd.record.keys import key_folder, load_or_create
 from meterd.recorder import SAID_CHARACTERS_MAX, Ended, Recorder
 from meterd.startup import Start
 from meterd.store import Store
+from meterd.supervision import Supervision
 from meterd.timekeeping import Clocks, Timekeeper, kernel_state
 
 log = logging.getLogger(__name__)
@@ -146,7 +149,7 @@ def follow_clock(meter: Meter, kept: Kept) -> Kept:
     if now_ns - kept.followed_ns < FOLLOW_S * 1e9:
         return kept
     for event, detail in meter.time.follow():
-        log.warning("clock: %s %s", event, detail)
+        log.warning("clock: %s %s", event, detail, extra={"EVENT": event})
         meter.recorder.tell(event, detail)
     return replace(kept, followed_ns=now_ns)
 
@@ -162,7 +165,7 @@ def outage(meter: Meter, dark: Dark) -> tuple[Dark, tuple[EventRecord, ...]]:
     if lasted_s < OUTAGE_MIN_S:
         return told, ()
     record = EventRecord("outage", float(dark.alive_utc_s), round(lasted_s, 1), None)
-    log.warning("nothing was measured for %.0f s", record.duration_s)
+    log.warning("nothing was measured for %.0f s", lasted_s, extra={"EVENT": record.kind})
     meter.recorder.tell(record.kind, _event_detail(record))
     return told, (record,)
 
@@ -192,7 +195,8 @@ def watch_voltage(
             round(event.duration_s, 4),
             round(event.extreme_v, 3),
         )
-        log.warning("%s of %.3f s to %.1f V", record.kind, record.duration_s, event.extreme_v)
+        told = (record.kind, record.duration_s, event.extreme_v)
+        log.warning("%s of %.3f s to %.1f V", *told, extra={"EVENT": record.kind})
         meter.recorder.tell(record.kind, _event_detail(record))
         records.append(record)
     if (ended or still_open) and isinstance(window, Quantities):
@@ -285,7 +289,9 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
         ConfigError, HardwareError, KeyUnusableError, StoreError: with a sentence for whoever
             starts it.
     """
+    supervision = Supervision(os.environ, time.monotonic_ns)
     chosen = config.load(configuration)
+    meterd_journal.always(METER=chosen.meter.serial)
     place = config.calibration_path(configuration)
     calibrations = tuple(
         config.load_calibration(place, circuit.role) for circuit in chosen.in_order
@@ -298,26 +304,28 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
         kept = startup.open_record(chosen, now_utc_s=int(converter.utc_s()))
         opened.callback(store.close, kept.store)
         start = Start(chosen, calibrations, history.read(place).changes)
-        time = _keep_time(converter, kept.store)
+        timekeeper = _keep_time(converter, kept.store)
         recorder = startup.new_recorder(
-            kept, chosen, keys[-1], time, partial(acknowledged_seq, chosen, kept.store.stream)
+            kept, chosen, keys[-1], timekeeper, partial(acknowledged_seq, chosen, kept.store.stream)
         )
         startup.record_start(kept, recorder, keys, start, startup.read_boot_id())
         panel = Panel(
             chosen,
             kept.store.stream,
             converter.clock_ns,
-            time.utc_s,
-            lambda: time.stamp().clock,
+            timekeeper.utc_s,
+            lambda: timekeeper.stamp().clock,
             lambda: store.next_seq(kept.store) - 1,
         )
         opened.callback(panel.stop, STOP_S)
         panel.start(on_screen)
-        acquisition = Acquisition(wiring.block_reader(converter, chosen))
-        _stop_on_signals(acquisition)
+        read = wiring.block_reader(converter, chosen)
+        acquisition = Acquisition(read if chosen.simulation else realtime.preferred(read))
+        _stop_on_signals(acquisition, supervision)
         acquisition.start()
         log.info("meter %s measures; stream %s", chosen.meter.serial, kept.store.stream)
-        meter = Meter(chosen, calibrations, recorder, time, converter.clock_ns, panel.show)
+        show = supervision.after(panel.show)
+        meter = Meter(chosen, calibrations, recorder, timekeeper, converter.clock_ns, show)
         with _faults_told(meter):
             run(meter, acquisition)
             stop(meter)
@@ -361,8 +369,9 @@ def _faults_told(meter: Meter) -> Iterator[None]:
         raise
 
 
-def _stop_on_signals(acquisition: Acquisition) -> None:
+def _stop_on_signals(acquisition: Acquisition, supervision: Supervision) -> None:
     def stop(number: int, _frame: FrameType | None) -> None:
+        supervision.notifier.stopping()
         log.info("stopping on %s", signal.Signals(number).name)
         acquisition.request_stop()
 

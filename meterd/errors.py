@@ -59,3 +59,11 @@ class StoreDamagedError(StoreError):
 
 class DiskFullError(StoreError):
     """The local disk is full: free some space; nothing was stored."""
+
+
+class NotSignedError(MeterdError):
+    """The text is not the server's word to this meter: do not act on it, and look who sent it."""
+
+
+class SettingRefusedError(MeterdError):
+    """The server asks for a setting that cannot be: it must send another version."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from meterd.display.device import Display, I2cBus, changed_cells, open_display
-from meterd.display.pages import CHARSET, COLUMNS, GLYPHS, PAGES, Language, render
+from meterd.display.pages import CHARSET, COLUMNS, GLYPHS, PAGES, Language, render, render_message
 from meterd.errors import HardwareError
 from meterd.model import Screen
 
@@ -32,6 +32,7 @@ __all__ = [
     "changed_cells",
     "open_display",
     "render",
+    "render_message",
     "start_display",
     "step",
 ]

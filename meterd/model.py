@@ -123,8 +123,6 @@ class Quantities:
     """(h,) rms phasors of lines 1…h, the time counted from the rising zero crossing of the
     voltage's fundamental, whose own angle is 0."""
     current_phasor_a: NDArray[np.complex128] = field(default_factory=_no_lines)  # (h,)
-    half_square_v2: NDArray[np.float64] | None = None
-    """(2 · cycles,) mean squares of the voltage's half cycles; None where some were filled in."""
     half_cycles: HalfCycles | None = None  # that end in this window; None in an average
     others: tuple[Quantities, ...] = ()
     """Further circuits over the same cycles, in their order."""
@@ -270,6 +268,22 @@ class Status:
     clock: str  # synced, unsynced or unknown
     server: str  # ok, late, refused or unknown
     flags: Quality = Quality.GOOD
+    key: str | None = None  # fingerprint of the meter's key; None: it has none
+    claimed: bool = True  # whether a server knows the key
+    alarms: tuple[str, ...] = ()  # disk, adc, server, relay: what is wrong now
+    demand_w: float | None = None  # of the running block, so far
+    predicted_w: float | None = None  # of the running block at its end, at the power now
+    limit_w: float | None = None
+    tariff_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the server wants shown, between two monotonic instants."""
+
+    text: str
+    from_ns: int
+    until_ns: int
 
 
 @dataclass(frozen=True, slots=True)

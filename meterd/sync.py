@@ -31,6 +31,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from meterd import store
 from meterd.config import Config
+from meterd.control import settings
+from meterd.control.signed import load_server_key
+from meterd.database.acknowledged import known_settings
 from meterd.errors import ConfigError, MeterdError, ServerUnavailableError, StoreError
 from meterd.uplink.credential import claim, claim_over_http, load_credential
 from meterd.uplink.exchange import Answer, Exchange, over_http
@@ -136,6 +139,22 @@ def attempt(
     return every_s if outcome.unsent <= 0 else MORE_S
 
 
+def every_s(config: Config, acknowledged: store.Acknowledged) -> int:
+    """Seconds between two synchronisations: the server's signed setting, else the file's.
+
+    Settings that do not verify are meterd's to tell of; here they change nothing.
+    """
+    try:
+        said, key = known_settings(acknowledged), load_server_key(config.meter.state_dir)
+        if said is None or key is None:
+            return config.sync.every_s
+        told = settings.verify(said, key, config.meter.serial)
+        return settings.lay_over(config, told.settings).sync.every_s
+    except MeterdError as error:
+        _log.debug("the server's settings are not used: %s", error)
+        return config.sync.every_s
+
+
 def _failed(
     acknowledged: store.Acknowledged,
     error: MeterdError,
@@ -170,7 +189,7 @@ def _keep_sending(
                 config.meter.readings_path,
                 acknowledged,
                 exchange,
-                every_s=config.sync.every_s,
+                every_s=every_s(config, acknowledged),
                 keep_going=lambda: not stopping.is_set(),
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
@@ -14,7 +14,15 @@ from rich.text import Text
 from meterd import calc, store, wire, wiring
 from meterd.config import Config
 from meterd.errors import BadWindowError, NotAReadingError, StoreError
-from meterd.model import Calibration, Missed, Quantities, Reading, SampleBlock, Waveform
+from meterd.model import (
+    Calibration,
+    CircuitRecord,
+    Missed,
+    Quantities,
+    Reading,
+    SampleBlock,
+    Waveform,
+)
 
 FRAME_S = 0.5
 ORDERS = 15
@@ -77,11 +85,13 @@ def frame(
     *,
     title: str,
     limit_w: float,
+    roles: Sequence[str] = (),
 ) -> Text:
     """One picture of the meter, ``width`` characters wide (at least 60).
 
     The bar ends at ``limit_w`` on both sides. Unknown values are a dash; what is not there
-    (no waveform, no registers, no harmonics) is left out. At most 24 lines.
+    (no waveform, no registers, no harmonics) is left out. ``roles`` are those of the further
+    circuits that were measured. At most 24 lines, and one for each further circuit.
     """
     width = max(WIDTH_MIN, width)
     lines = [Text(title[:width], style="bold")]
@@ -89,6 +99,7 @@ def frame(
         lines.append(Text("nothing is measured yet"))
     else:
         lines += _value_lines(values)
+        lines += _circuit_lines(values, roles)
         lines.append(Text())
         lines += _power_lines(values.power_w, limit_w, width)
         if isinstance(values, Quantities) and values.frequency_hz is not None:
@@ -117,6 +128,29 @@ def _value_lines(values: Values) -> Iterator[Text]:
     )
     for left, right in rows:
         yield Text((_cell(*left) + "   " + _cell(*right)).rstrip())
+
+
+def _circuit_lines(values: Values, roles: Sequence[str]) -> Iterator[Text]:
+    """A line for each further circuit; a stored reading knows the roles itself."""
+    if isinstance(values, Reading):
+        circuits: list[tuple[str, CircuitRecord | Quantities]] = [
+            (circuit.role, circuit) for circuit in values.circuits
+        ]
+    elif isinstance(values, Quantities):
+        circuits = list(zip(roles, values.others, strict=True)) if values.others else []
+    else:
+        circuits = []
+    for role, circuit in circuits:
+        volts, amps, watts, factor = (
+            "—" if value is None else f"{value:.{decimals}f}"
+            for value, decimals in (
+                (circuit.voltage_v, 2),
+                (circuit.current_a, 3),
+                (circuit.power_w, 1),
+                (circuit.power_factor, 3),
+            )
+        )
+        yield Text(f"{role:<6}{volts:>12} V   {amps:>9} A   {watts:>9} W   PF {factor:>6}")
 
 
 def _cell(name: str, value: float | None, decimals: int, unit: str) -> str:
@@ -202,20 +236,25 @@ def one_cycle(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> C
 
 
 def measured(
-    blocks: Iterator[SampleBlock], config: Config, calibration: Calibration
+    blocks: Iterator[SampleBlock], config: Config, calibrations: Sequence[Calibration]
 ) -> Iterator[tuple[Quantities, Cycle | None]]:
     """About every half second the windows since the last time as one, and a cycle of them."""
     mains_min_v = wiring.MAINS_MIN_SHARE * config.meter.nominal_v
-    channels = (config.grid.voltage_channel, config.grid.current_channel)
+    circuits = [
+        ((circuit.voltage_channel, circuit.current_channel), calibration)
+        for circuit, calibration in zip(config.in_order, calibrations, strict=True)
+    ]
     latest: list[Waveform] = []
 
     def waveforms() -> Iterator[Waveform]:
         for block in blocks:
-            latest[:] = [calc.align(block, channels, calibration)]
+            latest[:] = [calc.align_circuits(block, circuits)]
             yield latest[0]
 
     windows: list[Quantities] = []
-    for window in calc.stream(waveforms(), config.meter.nominal_hz, mains_min_v=mains_min_v):
+    for window in calc.stream(
+        waveforms(), config.meter.nominal_hz, mains_min_v=mains_min_v, at_once=1
+    ):
         if isinstance(window, Missed):
             continue
         windows.append(window)

@@ -23,7 +23,7 @@ def upgrade(database: Database, *, restored: bool = False) -> str:
     ``restored`` says that the file came from a backup: a new epoch tells each meter that what the
     server holds may have gone back.
     """
-    config = _configuration()
+    config = configuration()
     with writing(database) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -56,14 +56,15 @@ def require_current(database: Database) -> None:
     )
 
 
-def _configuration() -> Config:
+def configuration() -> Config:
+    """Where alembic finds the migrations."""
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
 
 
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_configuration())
+    return ScriptDirectory.from_config(configuration())
 
 
 def _newest() -> str:

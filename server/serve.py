@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from meterd_journal import log_to_journal_or_stderr
 from server.app import create_app
 from server.db import close, open_database
 from server.errors import SettingError
@@ -74,7 +75,7 @@ def serve(
 
 def _load(database_url: str, settings: Settings, parent: int, *_: Any) -> WSGIApplication:
     """Runs in the worker."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_journal_or_stderr(line_format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # The parent hears Ctrl-C and SIGTERM and tells the worker once. The terminal tells the whole
     # group, and a worker that is told twice may never end: it hears SIGTERM alone, and on its

@@ -121,7 +121,8 @@ def test_a_golden_variant_gets_its_verdict(
         answer = post(served, credential, [kept[seq] for seq in run], run[0]).get_json()
         assert {row["result"] for row in answer["rows"]} == {"stored"}
     state, broken_seq, _, checkpoint_seq = stream_head(served)
-    if variant["verdict"] == "tampered":
+    verdict = variant.get("at_server", variant["verdict"])
+    if verdict == "tampered":
         assert (state, broken_seq) == ("broken", variant["seq"])
         assert (answer["head"], answer["receipt"]) == (None, None)
         assert "ALARM" in caplog.text
@@ -129,8 +130,8 @@ def test_a_golden_variant_gets_its_verdict(
     else:
         assert state == "sound"
         assert "ALARM" not in caplog.text
-        assert bool(answer["missing"]) == (variant["verdict"] == "incomplete")
-        assert checkpoint_seq == (4 if variant["verdict"] == "incomplete" else 11)
+        assert bool(answer["missing"]) == (verdict == "incomplete")
+        assert checkpoint_seq == (4 if verdict == "incomplete" else 11)
     stored = served.rows("SELECT line FROM reading UNION ALL SELECT line FROM record_row")
     assert sorted(row for (row,) in stored) == sorted(kept.values())
 
@@ -366,3 +367,63 @@ def test_a_claim_whose_key_is_not_proved_uses_nothing_up(
         assert refused.get_json() == wrong.get_json()
     assert served.rows("SELECT count(*) FROM meter_key") == [(0,)]
     assert claim_with(served, key, code=code).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"new_signature": signature_of(new_key(), b"something")},
+        {"old_signature": "AAAA"},
+        {"new_key": "0" * 64},
+        {"old_key": "0" * 64},
+        {"public_key": text_of(new_key())},
+        {"public_key": "AAAA"},
+        {"public_key": None},
+    ],
+    ids=str,
+)
+def test_a_change_of_key_needs_both_signatures_of_all_of_it(
+    served: Served, change: dict[str, Any]
+) -> None:
+    signer = Signer()
+    first = signer.key
+    credential = claim_with(served, first).get_json()["credential"]
+    good = json.loads(signer.rotation(new_key()))
+    signer = Signer(signer.key)
+    rows = [signer.event("key", good["detail"] | change), signer.checkpoint()]
+    assert post(served, credential, rows).get_json()["receipt"] is None
+    assert stream_head(served)[:2] == ("broken", 1)
+    assert served.rows("SELECT fingerprint, retired_utc_s FROM meter_key") == [
+        (fingerprint_of(first), None)
+    ]
+
+
+@pytest.mark.parametrize("claimed_with_the_new_one", [True, False])
+def test_a_change_of_key_from_before_a_claim_is_still_followed(
+    served: Served, claimed_with_the_new_one: bool
+) -> None:
+    signer = Signer()
+    claim_with(served, signer.key)
+    rows = [signer.checkpoint(), signer.rotation(new_key()), signer.checkpoint()]
+    present = signer.key if claimed_with_the_new_one else new_key()
+    with writing(served.database) as connection:
+        code, _ = registry.create_claim_code(
+            connection, QUICK, serial=SERIAL, now_utc_s=served.clock()
+        )
+    credential = claim_with(served, present, code=code).get_json()["credential"]
+    assert post(served, credential, rows).get_json()["receipt"] is not None
+    current = "SELECT fingerprint FROM meter_key WHERE retired_utc_s IS NULL"
+    assert served.rows(current) == [(fingerprint_of(present),)]
+
+
+def test_a_claim_with_the_same_key_leaves_it_as_it_is(served: Served) -> None:
+    key = new_key()
+    claim_with(served, key)
+    served.clock.now_utc_s += 5
+    with writing(served.database) as connection:
+        code, _ = registry.create_claim_code(
+            connection, QUICK, serial=SERIAL, now_utc_s=served.clock()
+        )
+    assert claim_with(served, key, code=code).status_code == 200
+    keys = served.rows("SELECT ordinal, enrolled_utc_s, retired_utc_s FROM meter_key")
+    assert keys == [(1, NOON_UTC_S, None)]

@@ -123,7 +123,9 @@ def test_every_reading_arrives_as_the_bytes_that_were_stored(meter: Meter) -> No
     outcome = meter.drain(server)
     assert server.lines == meter.lines()
     assert (outcome.hwm, outcome.unsent, outcome.lines) == (7, 0, 7)
-    assert server.asked == [("POST", f"/api/v1/readings/{meter.kept.stream}?first_seq=1", 7)]
+    assert server.asked == [
+        ("POST", f"/api/v1/readings/{meter.kept.stream}?first_seq=1&settings=0", 7)
+    ]
     assert meter.status().hwm == 7
 
 
@@ -133,7 +135,9 @@ def test_what_was_acknowledged_is_not_sent_again(meter: Meter) -> None:
     meter.drain(server)
     meter.measure(2)
     meter.drain(server)
-    assert [(path.partition("=")[2], lines) for _, path, lines in server.asked] == [
+    assert [
+        (parse_qs(urlsplit(path).query)["first_seq"][0], lines) for _, path, lines in server.asked
+    ] == [
         ("1", 3),
         ("4", 2),
     ]
@@ -224,7 +228,7 @@ def test_a_record_put_back_from_an_old_copy_is_an_alarm_and_new_readings_still_g
     server.asked.clear()
     with pytest.raises(ServerRefusedError, match=r"only 5"):
         meter.drain(server)
-    assert server.asked[0][1].endswith("first_seq=5")
+    assert server.asked[0][1].endswith("first_seq=5&settings=0")
     assert meter.status().rejected == 5  # the four and the new one conflict: told, none is dropped
 
 

@@ -100,6 +100,19 @@ def test_a_frame_has_its_values_bar_and_harmonics_where_they_belong() -> None:
     assert wide[14] == " " * 9 + "▄▄▄▄ ████"
 
 
+def test_each_further_circuit_has_a_line_of_its_own() -> None:
+    solar = replace(FIXED, voltage_v=126.5, current_a=4.25, power_w=-537.5, power_factor=-0.9998)
+    dead = replace(FIXED, voltage_v=0.2, current_a=0.0, power_w=0.0, power_factor=None)
+    values = replace(FIXED, others=(solar, dead))
+    text = watch.frame(
+        values, None, None, 80, title="MX-1", limit_w=2032.0, roles=("solar", "leg2")
+    )
+    lines = text.plain.splitlines()
+    assert lines[6].split() == ["solar", "126.50", "V", "4.250", "A", "-537.5", "W", "PF", "-1.000"]
+    assert lines[7].split() == ["leg2", "0.20", "V", "0.000", "A", "0.0", "W", "PF", "—"]
+    assert lines[9].startswith("power exporting")
+
+
 def test_import_is_right_of_the_middle_and_never_beyond_the_end() -> None:
     line = shown(replace(FIXED, power_w=9999.0))[8]
     assert line == "▕" + " " * 38 + "│" + "█" * 38 + "▏"

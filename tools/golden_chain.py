@@ -193,7 +193,13 @@ def variants(sound: Chain) -> list[Fields]:
         resigned("an unknown algorithm", 2, Chain(alter=at(2, algorithm="none"))),
         resigned("another head, signed well", 8, Chain(alter=at(8, head="0" * 64))),
         resigned("a register that fell, signed well", 9, Chain(alter=at(9, import_j=57_613))),
-        {"name": "a row left out", "verdict": "incomplete", "seq": 6, "without": [6]},
+        {
+            "name": "a row left out",
+            "verdict": "tampered",
+            "at_server": "incomplete",
+            "seq": 6,
+            "without": [6],
+        },
         {
             "name": "the end cut off behind a signature",
             "verdict": "sound",
@@ -241,7 +247,8 @@ def main() -> None:
     content = {
         "_": "chain.ndjson as tools/golden_chain.py wrote it. TEST KEYS: everybody knows them. "
         "old is enrolled by the claim. A variant is the stream with these lines in place of its "
-        "own, or without some; seq is the row where it shows.",
+        "own, or without some; seq is the row where it shows; verdict is of a whole file, "
+        "at_server, where it differs, of a stream of which more may come.",
         "meter": METER,
         "stream": STREAM,
         "keys": {"old": described(OLD), "new": described(NEW), "stranger": described(STRANGER)},

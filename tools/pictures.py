@@ -72,8 +72,8 @@ def display_svg() -> str:
     registers = sample_day.START
     imported = measured("voltage=127 current=4.2 pf=0.9 i3=8 i5=4 v5=1.5")
     exported = measured("voltage=127.8 current=9.6 pf=0.99 export i3=2 v5=1.5")
-    pages = [lcd.render(imported, registers, status, page) for page in range(lcd.PAGES)]
-    pages.insert(1, lcd.render(exported, registers, status, 0))
+    pages = [lcd.render(imported, registers, status, page) for page in ("power", "supply", "meter")]
+    pages.insert(1, lcd.render(exported, registers, status, "power"))
     captions = ("importing", "exporting", "quality of supply", "the meter itself")
     return glass.draw(read_back(pages), captions, "The pages of the meter's 16x4 display")
 

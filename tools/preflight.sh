@@ -17,7 +17,7 @@ new_enough() {
 # Sets python to the first that lacks nothing, else to the first that is new enough, and missing
 # to what that one lacks.
 choose() {
-    python= missing=
+    python='' missing=
     for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
         new_enough "$candidate" || continue
         lacks=$("$candidate" "$here/preflight.py") || exit 1

@@ -44,7 +44,7 @@ class Effort:
     peers_s: float = 60.0
     day_s: float = 7200.0
     no_load_s: float = 1800.0
-    event_trials: int = 20
+    event_trials: int = 60
 
 
 QUICK = Effort(20.0, 12.0, 100.0, 10.0, 2.0, 10.0, 720.0, 120.0, 4)

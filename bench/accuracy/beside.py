@@ -18,7 +18,7 @@ from bench.peers import Shown
 from meterd.model import Quantities, SampleBlock
 
 OURS = "meterd"
-CPU_ROUNDS = 3
+CPU_ROUNDS = 7
 CUT_OFF_CODES = 0.5
 
 

@@ -192,10 +192,10 @@ def no_load(
     """Voltage and no current, the sensor's zero off by three codes; and 20 mA."""
     offset_a = 3 * CALIBRATION.current_a_per_code
     idle = signals.idle(offset_a)
-    found = list(windows(waveforms(direct(idle.mains, simulated_s, rng))))
-    registers = count(found)
-    shown_a = max(window.current_a for window in as_counted(found))
-    noise_w = float(np.std([window.power_w for window in found]))
+    registers, shown_a, powers_w = _counted_idle(
+        windows(waveforms(direct(idle.mains, simulated_s, rng)))
+    )
+    noise_w = float(np.std(powers_w))
     starting = [_starting_error_pct(rng) for _ in range(minutes)]
     worst = max(starting, key=abs)
     scatter = f"one window's power scatters by {noise_w:.2f} W; 20 mA are 2.54 W"
@@ -216,6 +216,22 @@ def no_load(
         + ("" if simulated_s == DAY_S else "`--full` runs 24 h.")
     )
     return Table("No load, and the current where counting starts", method, rows)
+
+
+def _counted_idle(found: Iterable[Quantities]) -> tuple[Registers, float, list[float]]:
+    """The registers, the largest current shown, each window's power; a day is too long to keep."""
+    powers_w: list[float] = []
+
+    def noted() -> Iterator[Quantities]:
+        for window in found:
+            powers_w.append(window.power_w)
+            yield window
+
+    registers, shown_a = Registers(), 0.0
+    for seen in as_counted(noted()):
+        registers = calc.accumulate(registers, seen.power_w, seen.duration_s)
+        shown_a = max(shown_a, seen.current_a)
+    return registers, shown_a, powers_w
 
 
 def _starting_error_pct(rng: np.random.Generator) -> float:

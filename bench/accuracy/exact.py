@@ -29,7 +29,7 @@ EDGE_RATE_HZ = 100_000.0
 would measure the folded signal."""
 
 WITH_EDGES = ("90° phase-fired", "square wave")
-EDGES = "an edge has lines without end; rms values take in those below a quarter of the rate"
+EDGES = "at this rate edges fold onto few bins; see the end of the page"
 
 
 def seen(signal: Signal, rate_hz: float = 14_000.0) -> Errors:

@@ -17,6 +17,7 @@ from meterd.database.connection import (
     told,
     transaction,
 )
+from meterd.database.downlink import SignedSettings, Told, put_down, read_settings
 from meterd.errors import StoreError
 
 SCHEMA_VERSION = 1
@@ -86,11 +87,13 @@ def acknowledge(
     *,
     now_utc_s: int,
     success: bool = True,
+    said: Told | None = None,
 ) -> list[Rejection]:
     """Remember one answer of the server, all of it or nothing.
 
-    ``hwm`` may be lower than the last one. ``success`` forgets the failures before. The
-    rejections that are new come back, so that each is told once.
+    ``hwm`` may be lower than the last one. ``success`` forgets the failures before. ``said`` is
+    what the answer brings for the meter itself. The rejections that are new come back, so that
+    each is told once.
 
     Raises:
         StoreError: nothing was stored; the same answer comes again when the rows are sent again.
@@ -120,8 +123,16 @@ def acknowledge(
                 "last_error_utc_s = NULL, refused = 0, failures = 0",
                 (now_utc_s,),
             )
+        if said is not None:
+            put_down(connection, stream, said)
     _checkpoint(acknowledged)
     return fresh
+
+
+def known_settings(acknowledged: Acknowledged) -> SignedSettings | None:
+    """The newest settings that the server has told, believed or not."""
+    with told(acknowledged.path, "read"):
+        return read_settings(acknowledged.writer.connection)
 
 
 def record_failure(

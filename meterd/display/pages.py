@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -13,7 +15,8 @@ from meterd.model import Quality, Quantities, Registers, Screen, Status
 Language = Literal["es", "en"]
 
 COLUMNS = 16
-PAGES = 3
+ROWS = 4
+PAGES = ("power", "supply", "meter", "demand", "tariff", "key", "alarms")
 GLYPHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         "φ": (0x04, 0x04, 0x0E, 0x15, 0x15, 0x0E, 0x04, 0x04),
@@ -43,6 +46,15 @@ class _Words:
     unsent: str
     clock: str
     server: str
+    demand: str
+    predicted: str
+    limit: str
+    no_limit: str
+    no_tariff: str
+    key: str
+    unclaimed: str
+    alarm: str
+    alarms: Mapping[str, str]
     states: Mapping[str, str]
 
 
@@ -61,6 +73,22 @@ _WORDS: Mapping[str, _Words] = MappingProxyType(
             unsent="Sin enviar",
             clock="Reloj",
             server="Servidor",
+            demand="Demanda",
+            predicted="Irá a",
+            limit="Límite",
+            no_limit="Sin límite",
+            no_tariff="Sin tarifa",
+            key="Clave",
+            unclaimed="Falta registro",
+            alarm="ALARMA",
+            alarms=MappingProxyType(
+                {
+                    "disk": "Disco lleno",
+                    "adc": "ADC al límite",
+                    "server": "Servidor rechaza",
+                    "relay": "Falla el relé",
+                }
+            ),
             states=MappingProxyType(
                 {
                     "synced": "en hora",
@@ -85,6 +113,22 @@ _WORDS: Mapping[str, _Words] = MappingProxyType(
             unsent="Unsent",
             clock="Clock",
             server="Server",
+            demand="Demand",
+            predicted="Heading",
+            limit="Limit",
+            no_limit="No limit",
+            no_tariff="No tariff",
+            key="Key",
+            unclaimed="Not claimed",
+            alarm="ALARM",
+            alarms=MappingProxyType(
+                {
+                    "disk": "Disk full",
+                    "adc": "ADC at its end",
+                    "server": "Server refuses",
+                    "relay": "Relay fails",
+                }
+            ),
             states=MappingProxyType({"unsynced": "not set", "unknown": UNKNOWN}),
         ),
     }
@@ -95,25 +139,105 @@ def render(
     quantities: Quantities | None,
     registers: Registers,
     status: Status,
-    page: int,
+    page: str,
     language: Language = "es",
 ) -> Screen:
-    """One of the ``PAGES`` pages: 0 power and energy, 1 quality of supply, 2 the meter itself.
+    """One of ``PAGES``, which is four lines.
 
-    Page 0 shows the power without a sign under the words for its direction, and the two
+    ``power`` shows the power without a sign under the words for its direction, and the two
     registers, cut off after the last digit that fits, never rounded up. An exclamation mark ends
     its first line while the ADC is clipped and the values are too low. Other values are rounded
     to the decimals that fit; what is unknown is ``--``.
     """
     words = _WORDS[language]
-    if page % PAGES == 0:
+    if page == "power":
         lines = _power_page(quantities, registers, words)
-    elif page % PAGES == 1:
+    elif page == "supply":
         lines = _supply_page(quantities, words)
     else:
-        lines = _status_page(status, words)
+        lines = {
+            "meter": lambda: _status_page(status, words),
+            "demand": lambda: _demand_page(status, words),
+            "tariff": lambda: _tariff_page(registers, status, words),
+            "key": lambda: _key_page(status, words),
+            "alarms": lambda: _alarms_page(status, words),
+        }[page]()
+    return _screen(lines)
+
+
+def render_message(text: str) -> Screen:
+    """The server's message over the whole display, broken between words where they fit."""
+    return _screen(_block(text, ROWS))
+
+
+def _screen(lines: Sequence[str]) -> Screen:
+    first, second, third, fourth = lines
     assert all(len(line) == COLUMNS and set(line) <= CHARSET for line in lines)
-    return Screen(lines)
+    return Screen((first, second, third, fourth))
+
+
+def _demand_page(status: Status, words: _Words) -> tuple[str, str, str, str]:
+    over = (
+        status.predicted_w is not None
+        and status.limit_w is not None
+        and status.predicted_w > status.limit_w
+    )
+    limit = (
+        _line(_readable(words.no_limit), "")
+        if status.limit_w is None
+        else _line(_readable(words.limit), _demand_text(status.limit_w))
+    )
+    return (
+        _line(words.demand, "!" if over else ""),
+        _line("", _demand_text(status.demand_w)),
+        _line(_readable(words.predicted), _demand_text(status.predicted_w)),
+        limit,
+    )
+
+
+def _tariff_page(registers: Registers, status: Status, words: _Words) -> tuple[str, str, str, str]:
+    """The first two lines of the tariff's text; a third is only there while it is longer."""
+    first, second, third = _block(status.tariff_text or words.no_tariff, 3)
+    imported = _line(words.energy_in, energy_text(registers.import_j, 12))
+    if third.strip():
+        return first, second, third, imported
+    return first, second, imported, _line(words.energy_out, energy_text(registers.export_j, 12))
+
+
+def _key_page(status: Status, words: _Words) -> tuple[str, str, str, str]:
+    """Sixteen digits in groups of four, as people compare them."""
+    digits = (status.key or "").upper()[:COLUMNS]
+    halves = [
+        " ".join((digits[at : at + 4], digits[at + 4 : at + 8])).strip() or UNKNOWN for at in (0, 8)
+    ]
+    return (
+        _serial_line(words.meter, status.serial),
+        _line(words.key, halves[0]),
+        _line("", halves[1]),
+        _line("" if status.claimed else words.unclaimed, ""),
+    )
+
+
+def _alarms_page(status: Status, words: _Words) -> tuple[str, str, str, str]:
+    """The first three of what is wrong."""
+    said = [_readable(words.alarms.get(alarm, alarm))[:COLUMNS] for alarm in status.alarms]
+    first, second, third = (line.ljust(COLUMNS) for line in [*said, "", "", ""][: ROWS - 1])
+    return (_line(words.alarm, "!"), first, second, third)
+
+
+def _block(text: str, rows: int) -> list[str]:
+    """A text in exactly ``rows`` lines; cut between words where that fits, else anywhere."""
+    text = _readable(text)
+    lines = textwrap.wrap(text, COLUMNS)
+    if len(lines) > rows:
+        lines = [text[at : at + COLUMNS] for at in range(0, rows * COLUMNS, COLUMNS)]
+    return [line.ljust(COLUMNS) for line in [*lines, *[""] * rows][:rows]]
+
+
+def _readable(text: str) -> str:
+    """A text with the display's characters: letters lose the accents that it lacks."""
+    plain = (c if c in CHARSET else unicodedata.normalize("NFD", c)[0] for c in text)
+    return _clean("".join(plain))
 
 
 def _power_page(
@@ -201,6 +325,13 @@ def _power_text(power_w: float | None) -> str:
     if power_w is None or abs(power_w) < 9_999.95:
         return f"{number_text(None if power_w is None else abs(power_w), 6, 1)} W"
     return f"{number_text(abs(power_w) / 1000, 8, 3)} kW"
+
+
+def _demand_text(power_w: float | None) -> str:
+    """In nine characters at most, which leaves seven for the words before it."""
+    if power_w is None or power_w < 9_999.95:
+        return f"{number_text(power_w, 6, 1)} W"
+    return f"{number_text(power_w / 1000, 6, 3)} kW"
 
 
 def _apparent_text(apparent_va: float | None) -> str:

@@ -9,22 +9,6 @@ import numpy as np
 from meterd.model import Waveform
 
 
-def joined(earlier: Waveform, later: Waveform) -> Waveform:
-    """One waveform of two that follow each other; time is counted from the earlier one's start."""
-    offset_s = (later.start_ns - earlier.start_ns) / 1e9
-    return Waveform(
-        start_ns=earlier.start_ns,
-        t_s=np.concatenate((earlier.t_s, later.t_s + offset_s)),
-        voltage_v=np.concatenate((earlier.voltage_v, later.voltage_v)),
-        current_t_s=np.concatenate((earlier.current_t_s, later.current_t_s + offset_s)),
-        current_a=np.concatenate((earlier.current_a, later.current_a)),
-        quality=np.concatenate((earlier.quality, later.quality)),
-        others=tuple(
-            joined(one, other) for one, other in zip(earlier.others, later.others, strict=True)
-        ),
-    )
-
-
 def from_sample(waveform: Waveform, first: int, shift_ns: int = 0) -> Waveform:
     """The waveform from one sample on, its time counted from ``shift_ns`` later."""
     shift_s = shift_ns / 1e9

@@ -1,26 +1,30 @@
 """Samples at uneven instants to evenly spaced points over whole cycles, and their spectra.
 
-Both channels travel as one complex signal: one interpolation and one FFT serve voltage and
-current, and the current's skew is undone by turning its spectrum, which is exact at every
-harmonic. (Moving samples by linear interpolation would attenuate by cos(pi f T).)
+Both channels are interpolated as one complex signal, and the current's skew is undone by turning
+its spectrum, which is exact at every harmonic. (Moving samples by linear interpolation would
+attenuate by cos(pi f T).)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meterd.errors import BadWindowError
 from meterd.metrology.interpolation import cubic, cubic_response, linear, linear_response
+from meterd.metrology.mean_squares import Samples, instants, means, noise_share, samples
 from meterd.model import Quality, Waveform
 
 HARMONICS_MAX = 63
 FINE_SAMPLES = 150
 """From this many samples a cycle on linear interpolation is good enough (9 kHz at 60 Hz)."""
 WIDE, WIDE_SHARE = 1.2, 0.01
+EVEN = 1.01
+"""Samples of which none stands this much farther from the next than usual are even."""
 GAP_SPACINGS = 4.0
 """A hole of this many sample spacings is filled from the other cycles of the window."""
 MISSING_MAX = 0.25
@@ -30,103 +34,213 @@ FILL_SETTLED = 1e-7
 FILL_CYCLES_MIN = 4
 OVERSAMPLING = 1.02
 """Grid points per sample; not 1, or every point would stand at the same place between samples."""
+SAMPLES_MIN = 8
 BAND = 0.45
 """Lines up to this share of the sampling rate are reported."""
-RMS_BAND = 0.25
-"""Share of the sampling rate that rms values and powers take in: beyond it interpolation has
-coloured the noise too much to be taken out again."""
+POWER_BAND = 0.25
+"""Share of the sampling rate that powers take in and noise is estimated in: beyond it
+interpolation has coloured the noise too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
-    """Complex amplitudes (peak, not rms) of bins 0…K of one window; bin k lies at k / duration."""
+    """Complex amplitudes (peak, not rms) of bins 0…K of n windows; bin k lies at k / duration."""
 
-    lines: NDArray[np.complex128]  # (2, k) voltage and current, the latter de-skewed
+    lines: NDArray[np.complex128]  # (n, 2, k) voltage and current, the latter de-skewed
     band: int
-    """Bins 1…band − 1 make up rms values and powers."""
-    cycle_phasor: NDArray[np.complex128]  # (cycles,) of the voltage in each cycle by itself
-    half_square_v2: NDArray[np.float64]  # (2 · cycles,) mean squares of the voltage's half cycles
-    cycle_sampled: NDArray[np.bool_]  # (cycles,) False where something had to be filled in
-    end_ns: int
-    duration_s: float
-    gap_s: float
-    """How much of the window was not sampled and was filled from its other cycles."""
+    """Bins 1…band − 1 make up powers and are where noise is looked for."""
+    mean_square: NDArray[np.float64]  # (n, 2) of the samples themselves, DC included
+    noise_share: NDArray[np.float64]  # (n,) what of white noise's mean square a mean leaves
+    cycle_phasor: NDArray[np.complex128]  # (n, cycles) of the voltage in each cycle by itself
+    cycle_sampled: NDArray[np.bool_]  # (n, cycles) False where something had to be filled in
+    end_ns: list[int]
+    gap_s: list[float]
+    """How much of each window was not sampled and was filled from its other cycles."""
     sampling_hz: float
-    flags: Quality
+    flags: list[Quality]
+
+    def __len__(self) -> int:
+        return len(self.end_ns)
 
 
-def spectra(waveform: Waveform, start_s: float, duration_s: float, cycles: int) -> Spectra:
-    """Transform the samples in [start, start + duration], which hold ``cycles`` whole cycles.
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """One window's samples on evenly spaced points."""
+
+    z: NDArray[np.complex128]  # (count,) v + j·i
+    fine: bool
+    holes: NDArray[np.bool_] | None
+    gap_s: float
+    sampled: slice
+    spacing_s: float
+
+
+def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Spectra:
+    """Transform the windows between ``edges_s`` (n + 1,), each of ``cycles`` whole cycles.
+
+    Fewer of them where a later one cannot be measured, or not on as many points as the first.
 
     Raises:
-        BadWindowError: the samples do not cover the window, or leave too much of it out.
+        BadWindowError: the samples do not cover the first window, or leave too much of it out.
     """
-    sampled = _samples_around(waveform, start_s, duration_s)
+    marks = waveform.t_s.searchsorted(edges_s).tolist()
+    whole = slice(max(0, marks[0] - 2), marks[-1] + 2)
+    if len(waveform.t_s[whole]) < SAMPLES_MIN:
+        raise BadWindowError(f"{len(waveform.t_s[whole])} samples in a window")
+    where = samples(waveform.t_s[whole])
+    parts = [slice(max(0, a - 2), b + 2) for a, b in pairwise(marks)]
+    found = _all_points(waveform, edges_s, cycles, parts, where.mean_step_s if where.even else None)
+    edges_s = edges_s[: len(found) + 1]
+    first = found[0]
+    channels = np.empty((len(found), 2, len(first.z)))
+    for place, one in enumerate(found):
+        channels[place, 0], channels[place, 1] = one.z.real, one.z.imag
+    skew_s = float((waveform.current_t_s[parts[0]] - waveform.t_s[parts[0]]).mean())
+    duration_s = float(edges_s[-1] - edges_s[0]) / len(found)
+    mean_square, share = _mean_square(waveform, whole, where, edges_s, parts[: len(found)])
+    band = int(POWER_BAND * duration_s / first.spacing_s)
+    reach = min(int(BAND * duration_s / first.spacing_s), max(band, HARMONICS_MAX * cycles))
+    reach = min(reach, (channels.shape[2] - 1) // 2)
+    shares = first.spacing_s / duration_s, skew_s / duration_s
+    return Spectra(
+        lines=_lines(channels, reach + 1, first.fine, *shares),
+        band=min(band, reach + 1),
+        mean_square=mean_square,
+        noise_share=share,
+        cycle_phasor=_cycle_phasor(channels[:, 0], cycles),
+        cycle_sampled=_cycle_sampled(found, cycles),
+        end_ns=(waveform.start_ns + np.rint(edges_s[1:] * 1e9).astype(np.int64)).tolist(),
+        gap_s=[one.gap_s for one in found],
+        sampling_hz=1 / first.spacing_s,
+        flags=_flags(waveform, whole, found),
+    )
+
+
+def _all_points(
+    waveform: Waveform,
+    edges_s: NDArray[np.float64],
+    cycles: int,
+    parts: list[slice],
+    even_s: float | None,
+) -> list[_Points]:
+    """The first window, and as many of those behind it as are like it.
+
+    ``parts`` are their samples, ``even_s`` the spacing where all have the same.
+    """
+    found: list[_Points] = []
+    for (begin_s, end_s), part in zip(pairwise(edges_s.tolist()), parts, strict=True):
+        try:
+            one = _points(waveform, (begin_s, end_s), part, cycles, even_s)
+        except BadWindowError:
+            if not found:
+                raise
+            break
+        if found and (len(one.z) != len(found[0].z) or one.fine != found[0].fine):
+            break
+        found.append(one)
+    return found
+
+
+def _points(
+    waveform: Waveform,
+    span_s: tuple[float, float],
+    sampled: slice,
+    cycles: int,
+    even_s: float | None,
+) -> _Points:
+    """One window on evenly spaced points, its holes filled from its other cycles."""
+    start_s, duration_s = span_s[0], span_s[1] - span_s[0]
     t_s = waveform.t_s[sampled]
-    signal = _as_complex(waveform, sampled)
-    spacing_s, widest_s, mostly_even = _spacing(t_s)
+    _assert_covered(t_s, start_s, duration_s)
+    spacing_s, widest_s, mostly_even = (even_s, even_s, True) if even_s else _spacing(t_s)
     count = grid_length(duration_s / spacing_s, cycles)
-    grid_s = start_s + _whole_numbers(count) * (duration_s / count)
+    grid_s = _whole_numbers(count) * (duration_s / count)
+    grid_s += start_s
     fine = mostly_even and duration_s >= FINE_SAMPLES * cycles * spacing_s
-    z = linear(t_s, signal, grid_s) if fine else cubic(t_s, signal, grid_s)
-    cycle_sampled, gap_s = np.ones(cycles, np.bool_), 0.0
+    z = (linear if fine else cubic)(t_s, _as_complex(waveform, sampled), grid_s)
+    holes, gap_s = None, 0.0
     if widest_s > GAP_SPACINGS * spacing_s or t_s[0] > grid_s[0] or t_s[-1] < grid_s[-1]:
         holes, gap_s = _holes(t_s, grid_s, GAP_SPACINGS * spacing_s)
         if gap_s > (MISSING_MAX if cycles >= FILL_CYCLES_MIN else 0.0) * duration_s:
             raise BadWindowError(f"{gap_s:.3f} s of {duration_s:.3f} s were not sampled")
         z = _fill(z, holes, cycles) if holes.any() else z
-        cycle_sampled = np.sum(holes.reshape(cycles, -1), axis=1) == 0
-    skew_s = float((waveform.current_t_s[sampled] - t_s).mean())
-    band = int(RMS_BAND * duration_s / spacing_s)
-    reach = min(int(BAND * duration_s / spacing_s), max(band, HARMONICS_MAX * cycles))
-    reach = min(reach, (count - 1) // 2)
-    return Spectra(
-        lines=_lines(z, reach + 1, fine, spacing_s / duration_s, skew_s / duration_s),
-        band=band,
-        half_square_v2=(z.real**2).reshape(2 * cycles, -1).mean(axis=1),
-        cycle_phasor=z.real.reshape(cycles, -1) @ _one_turn(count // cycles),
-        cycle_sampled=cycle_sampled,
-        end_ns=waveform.start_ns + round((start_s + duration_s) * 1e9),
-        duration_s=duration_s,
-        gap_s=gap_s,
-        sampling_hz=1 / spacing_s,
-        flags=Quality(
-            int(np.bitwise_or.reduce(waveform.quality[sampled])) | (Quality.GAP if gap_s else 0)
-        ),
-    )
+    return _Points(z, fine, holes, gap_s, sampled, spacing_s)
+
+
+def _mean_square(
+    waveform: Waveform,
+    whole: slice,
+    where: Samples,
+    edges_s: NDArray[np.float64],
+    parts: list[slice],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean squares of both channels, (n, 2), and what a mean leaves of white noise, (n,).
+
+    A window's cycles are whole, so the current's, sampled a little later, may be weighted as if
+    they were the voltage's.
+    """
+    to = instants(where, edges_s)
+    channels = (waveform.voltage_v[whole], waveform.current_a[whole])
+    squares = [means(where, values * values, to) for values in channels]
+    inner = [slice(part.start - whole.start, part.stop - whole.start) for part in parts]
+    return np.array(squares).T, np.array([noise_share(where, part) for part in inner])
+
+
+def _cycle_phasor(voltage_v: NDArray[np.float64], cycles: int) -> NDArray[np.complex128]:
+    """The fundamental in each cycle, (n, cycles), from (n, points)."""
+    count = voltage_v.shape[1] // cycles
+    parts = voltage_v.reshape(len(voltage_v), cycles, count) @ _one_turn(count)
+    return parts.view(np.complex128)[..., 0]
+
+
+def _cycle_sampled(points: list[_Points], cycles: int) -> NDArray[np.bool_]:
+    result = np.ones((len(points), cycles), np.bool_)
+    for place, one in enumerate(points):
+        if one.holes is not None:
+            result[place] = ~one.holes.reshape(cycles, -1).any(axis=1)
+    return result
+
+
+def _flags(waveform: Waveform, whole: slice, points: list[_Points]) -> list[Quality]:
+    quality = waveform.quality[whole]
+    if not quality.any():
+        return [Quality.GAP if one.gap_s else Quality.GOOD for one in points]
+    bits = [int(np.bitwise_or.reduce(waveform.quality[one.sampled])) for one in points]
+    return [
+        Quality(bit | (Quality.GAP if one.gap_s else 0))
+        for bit, one in zip(bits, points, strict=True)
+    ]
 
 
 def _lines(
-    z: NDArray[np.complex128], count: int, fine: bool, spacing: float, skew: float
+    channels: NDArray[np.float64], count: int, fine: bool, spacing: float, skew: float
 ) -> NDArray[np.complex128]:
-    """Spectra of both channels, (2, count): z = v + j·i, so they are the even and the odd part.
+    """Spectra of both channels, (n, 2, count), from their points, (n, 2, points).
 
     ``spacing`` of the samples and ``skew`` of the channels are in shares of the window. They
     hardly change from one window to the next; rounded to 8 and 9 digits they turn the 12th bin
     by less than a millionth of a degree.
     """
-    transform = np.fft.fft(z)
-    up = transform[:count]
-    down = np.empty(count, np.complex128)
-    down[0] = transform[0]
-    down[1:] = transform[:-count:-1]
-    np.conjugate(down, out=down)
-    scale, turned = _corrections(len(z), count, fine, round(spacing, 8), round(skew, 9))
-    lines = np.empty((2, count), np.complex128)
-    np.multiply(up + down, scale, out=lines[0])
-    np.multiply(up - down, turned, out=lines[1])
+    transform = np.fft.rfft(channels)[:, :, :count]
+    points = channels.shape[2]
+    lines: NDArray[np.complex128] = transform * _corrections(
+        points, count, fine, round(spacing, 8), round(skew, 9)
+    )
     return lines
 
 
 @lru_cache(maxsize=64)
 def _corrections(
     points: int, count: int, fine: bool, spacing: float, skew: float
-) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-    """What undoes the interpolation's attenuation of each bin, and for the current its skew too."""
+) -> NDArray[np.complex128]:
+    """What undoes the interpolation's attenuation of each bin, and for the current its skew too.
+
+    (2, count); a line's amplitude is twice its share of the sum.
+    """
     bins = np.arange(count, dtype=np.float64)
     response = linear_response(bins * spacing) if fine else cubic_response(bins * spacing)
-    scale = 1.0 / (points * response)
-    return scale, -1j * scale * np.exp(-2j * np.pi * skew * bins)
+    scale = 2.0 / (points * response)
+    return np.stack((scale + 0j, scale * np.exp(-2j * np.pi * skew * bins)))
 
 
 def _as_complex(waveform: Waveform, sampled: slice) -> NDArray[np.complex128]:
@@ -141,7 +255,7 @@ def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float, bool]:
     """The usual and the widest spacing, and whether few enough are wide for the linear kernel."""
     spacing_s = np.diff(t_s)
     widest_s, mean_s = float(spacing_s.max()), float(t_s[-1] - t_s[0]) / len(spacing_s)
-    if widest_s < 1.01 * mean_s:
+    if widest_s < EVEN * mean_s:
         return mean_s, widest_s, True
     middle = len(spacing_s) // 2
     usual_s = float(np.partition(spacing_s, middle)[middle])
@@ -155,23 +269,19 @@ def _whole_numbers(count: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def _one_turn(points: int) -> NDArray[np.complex128]:
-    turn: NDArray[np.complex128] = np.exp(-2j * np.pi / points * np.arange(points))
-    return turn
+def _one_turn(points: int) -> NDArray[np.float64]:
+    """(points, 2): real and imaginary part of e^(−jθ) once around."""
+    angle = 2 * np.pi / points * np.arange(points)
+    return np.stack((np.cos(angle), -np.sin(angle)), axis=1)
 
 
-def _samples_around(waveform: Waveform, start_s: float, duration_s: float) -> slice:
-    """The samples of a window and two more at each side."""
-    t_s = waveform.t_s
-    first, last = np.searchsorted(t_s, (start_s, start_s + duration_s))
-    sampled = slice(max(0, int(first) - 2), int(last) + 2)
-    inside = t_s[sampled]
-    if len(inside) < 8:
-        raise BadWindowError(f"{len(inside)} samples in a window of {duration_s:.3f} s")
+def _assert_covered(t_s: NDArray[np.float64], start_s: float, duration_s: float) -> None:
+    """A window's samples, two more at each side, must reach over most of it."""
+    if len(t_s) < SAMPLES_MIN:
+        raise BadWindowError(f"{len(t_s)} samples in a window of {duration_s:.3f} s")
     edge_s = MISSING_MAX * duration_s
-    if inside[0] > start_s + edge_s or inside[-1] < start_s + duration_s - edge_s:
+    if t_s[0] > start_s + edge_s or t_s[-1] < start_s + duration_s - edge_s:
         raise BadWindowError(f"the samples do not reach over a window of {duration_s:.3f} s")
-    return sampled
 
 
 @lru_cache(maxsize=256)

@@ -10,9 +10,23 @@ from cmath import phase
 from dataclasses import dataclass
 from math import degrees
 
+from meterd.model import Quantities
+
 FREQUENCY_HZ_MAX = 0.3
 VOLTAGE_PCT_MAX = 10.0
 PHASE_DEG_MAX = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far two sides may differ, either way."""
+
+    voltage_pct: float = VOLTAGE_PCT_MAX
+    frequency_hz: float = FREQUENCY_HZ_MAX
+    phase_deg: float = PHASE_DEG_MAX
+
+
+IEEE_1547 = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,13 @@ class Synchronism:
     reasons: tuple[str, ...]
 
 
-def compare(network: Voltage, other: Voltage) -> Synchronism:
+def side_of(window: Quantities) -> Voltage:
+    """The voltage of one circuit; circuits of one window share the clock of their angles."""
+    phasor_v = complex(window.voltage_phasor_v[0]) if len(window.voltage_phasor_v) else 0j
+    return Voltage(window.voltage_v, window.frequency_hz, phasor_v)
+
+
+def compare(network: Voltage, other: Voltage, limits: Limits = IEEE_1547) -> Synchronism:
     """Compare the other side with the network; a side without voltage permits nothing.
 
     Connecting a dead network or a dead house is another decision, and not this check's.
@@ -49,9 +69,9 @@ def compare(network: Voltage, other: Voltage) -> Synchronism:
     reasons = tuple(
         f"{name} {value:+.2f} {unit} is beyond ±{limit:g} {unit}"
         for name, value, unit, limit in (
-            ("ΔV", voltage_pct, "%", VOLTAGE_PCT_MAX),
-            ("Δf", frequency_hz, "Hz", FREQUENCY_HZ_MAX),
-            ("Δφ", phase_deg, "°", PHASE_DEG_MAX),
+            ("ΔV", voltage_pct, "%", limits.voltage_pct),
+            ("Δf", frequency_hz, "Hz", limits.frequency_hz),
+            ("Δφ", phase_deg, "°", limits.phase_deg),
         )
         if abs(value) > limit
     )

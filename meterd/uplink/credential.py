@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import requests
 
 from meterd.config import CREDENTIAL_NAME, Config
-from meterd.errors import ConfigError
+from meterd.control.signed import SERVER_KEY_NAME
+from meterd.errors import ConfigError, KeyUnusableError, ServerUnavailableError
+from meterd.record.signing import load_public
 from meterd.uplink.exchange import Exchange, over_http
-from meterd.uplink.protocol import post_claim
+from meterd.uplink.protocol import Prover, post_claim
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -47,7 +50,7 @@ def load_credential(state_dir: Path) -> str:
     return found
 
 
-def claim_over_http(config: Config, code: str) -> str:
+def claim_over_http(config: Config, code: str, prover: Prover | None = None) -> str:
     """:func:`claim` with the configured server, for the configured meter.
 
     Raises:
@@ -59,42 +62,77 @@ def claim_over_http(config: Config, code: str) -> str:
         raise ConfigError("[sync] server is empty: write the server's address there first")
     with closing(requests.Session()) as session:
         exchange = over_http(config.sync.server, session, timeout_s=config.sync.timeout_s)
-        return claim(exchange, code, config.meter.serial, config.meter.state_dir)
+        return claim(exchange, code, config.meter.serial, config.meter.state_dir, prover)
 
 
-def claim(exchange: Exchange, code: str, serial: str, state_dir: Path) -> str:
+def claim(
+    exchange: Exchange, code: str, serial: str, state_dir: Path, prover: Prover | None = None
+) -> str:
     """Change a claim code for a credential, keep it in ``state_dir`` and return it.
 
-    The file is made before the server is asked: a code is good once, and a disk that refuses
-    must not use it up.
+    The files are made before the server is asked: a code is good once, and a disk that refuses
+    must not use it up. Beside the credential the server's key is pinned; where the server names
+    none, the one of an earlier claim is taken away and nothing of the server's is obeyed.
+    ``prover`` shows that the meter has its key; None: it has none.
 
     Raises:
         ConfigError: the file cannot be written.
         ServerRefusedError: the code is wrong, used, expired or another meter's.
         ServerUnavailableError: no usable answer; the code may have been used up.
     """
-    path = state_dir / CREDENTIAL_NAME
-    beside = state_dir / (CREDENTIAL_NAME + ".new")
+    path, key_path = state_dir / CREDENTIAL_NAME, state_dir / SERVER_KEY_NAME
+    beside, key_beside = (where.with_name(where.name + ".new") for where in (path, key_path))
     try:
-        descriptor = _create(beside, state_dir)
-        try:
-            credential = post_claim(exchange, code, serial).credential
-            os.write(descriptor, credential.encode() + b"\n")
-            os.fsync(descriptor)
+        with (
+            _created(beside, state_dir, 0o600) as file,
+            _created(key_beside, state_dir, 0o644) as key_file,
+        ):
+            claimed = post_claim(exchange, code, serial, prover)
+            _require_key(claimed.server_key)
+            _write(key_file, claimed.server_key or "")
+            _write(file, claimed.credential)
+            # A cut between the two leaves a key without its credential, which obeys nobody.
+            if claimed.server_key is None:
+                key_path.unlink(missing_ok=True)
+            else:
+                key_beside.replace(key_path)
             beside.replace(path)
-        finally:
-            os.close(descriptor)
-            beside.unlink(missing_ok=True)
         _flush_folder(state_dir)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}: check its folder") from error
-    return credential
+    return claimed.credential
 
 
-def _create(path: Path, state_dir: Path) -> int:
-    """A new file for the folder's owner alone, also where root claims in the meter's name."""
+def _require_key(server_key: str | None) -> None:
+    if server_key is None:
+        return
+    try:
+        load_public(server_key, "the server's key")
+    except KeyUnusableError as error:
+        raise ServerUnavailableError(f"the server's answer cannot be used: {error}") from error
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.write(descriptor, text.encode() + b"\n")
+    os.fsync(descriptor)
+
+
+@contextmanager
+def _created(path: Path, state_dir: Path, mode: int) -> Iterator[int]:
+    """A new file that is gone at the end unless it was renamed."""
+    descriptor = _create(path, state_dir, mode)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+def _create(path: Path, state_dir: Path, mode: int) -> int:
+    """A new file of the folder's owner, also where root claims in the meter's name."""
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    os.fchmod(descriptor, mode)
     if os.geteuid() == 0:
         owner = state_dir.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -15,12 +15,19 @@ SCHEMA_MAJOR = "1"
 LINES_MAX = 1000
 BODY_BYTES_MAX = 1024 * 1024
 TEXT_CHARACTERS_MAX = 300
+SIGNED_CHARACTERS_MAX = 4096
+COMMANDS_MAX = 16
+MISSING_MAX = 16
 
 TOO_LARGE = 413
 LATER = frozenset({408, 425, 429})
 """With 5xx: the same request may be right later (RFC 9110, RFC 8470, RFC 6585)."""
 
+Fingerprint = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+_Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _T = TypeVar("_T")
+Prover = Callable[[str], tuple[str, str]]
+"""From a claim code without its dash: the meter's public key, and the proof that it has the key."""
 
 
 class RowAnswer(Struct, frozen=True):
@@ -31,8 +38,16 @@ class RowAnswer(Struct, frozen=True):
     reason: str = ""
 
 
+class SignedAnswer(Struct, frozen=True):
+    """A text of the server with its signature, neither of them believed yet."""
+
+    text: Annotated[str, Meta(min_length=2, max_length=SIGNED_CHARACTERS_MAX)]
+    key: Fingerprint
+    signature: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 class StreamAnswer(Struct, frozen=True):
-    """How far the server is with a stream."""
+    """How far the server is with a stream; a server of schema 1.0 says nothing after ``rows``."""
 
     schema: str
     stream: str
@@ -40,6 +55,12 @@ class StreamAnswer(Struct, frozen=True):
     hwm: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     server_utc_s: int
     rows: Annotated[tuple[RowAnswer, ...], Meta(max_length=LINES_MAX)] = ()
+    head: Fingerprint | None = None
+    missing: Annotated[tuple[tuple[_Seq, _Seq], ...], Meta(max_length=MISSING_MAX)] = ()
+    receipt: SignedAnswer | None = None
+    settings_version: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+    settings: SignedAnswer | None = None
+    commands: Annotated[tuple[SignedAnswer, ...], Meta(max_length=COMMANDS_MAX)] = ()
 
 
 class ClaimAnswer(Struct, frozen=True):
@@ -47,6 +68,7 @@ class ClaimAnswer(Struct, frozen=True):
 
     meter: str
     credential: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,200}\Z")]
+    server_key: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9+/=]{1,1000}\Z")] | None = None
 
 
 class _Error(Struct, frozen=True):
@@ -58,15 +80,20 @@ class _ErrorAnswer(Struct, frozen=True):
     error: _Error
 
 
-def post_claim(exchange: Exchange, code: str, serial: str) -> ClaimAnswer:
-    """Ask for a credential with a claim code.
+def post_claim(
+    exchange: Exchange, code: str, serial: str, prover: Prover | None = None
+) -> ClaimAnswer:
+    """Ask for a credential with a claim code; ``prover`` is None for a meter without a key.
 
     Raises:
         ServerRefusedError: the code is wrong, used, expired or another meter's.
         ServerUnavailableError: no usable answer; the code may have been used up.
     """
-    body = msgspec.json.encode({"code": code.strip().upper(), "meter": serial})
-    answer = exchange("POST", "/api/v1/claim", body, "application/json")
+    code = code.strip().upper()
+    asked = {"code": code, "meter": serial}
+    if prover is not None:
+        asked["public_key"], asked["proof"] = prover(code.replace("-", ""))
+    answer = exchange("POST", "/api/v1/claim", msgspec.json.encode(asked), "application/json")
     claimed = decode(answer, ClaimAnswer)
     if claimed.meter != serial:
         raise ServerRefusedError(
@@ -75,18 +102,20 @@ def post_claim(exchange: Exchange, code: str, serial: str) -> ClaimAnswer:
     return claimed
 
 
-def post_lines(exchange: Exchange, stream: str, rows: Sequence[tuple[int, bytes]]) -> Answer:
+def post_lines(
+    exchange: Exchange, stream: str, rows: Sequence[tuple[int, bytes]], settings_version: int
+) -> Answer:
     """Send stored lines as they are; the answer is still to be decoded, for it may be a 413."""
     body = b"".join(line + b"\n" for _, line in rows)
     assert 1 <= len(rows) <= LINES_MAX
     assert len(body) <= BODY_BYTES_MAX
-    path = f"/api/v1/readings/{stream}?first_seq={rows[0][0]}"
+    path = f"/api/v1/readings/{stream}?first_seq={rows[0][0]}&settings={settings_version}"
     return exchange("POST", path, body, "application/x-ndjson")
 
 
-def get_stream(exchange: Exchange, stream: str) -> Answer:
+def get_stream(exchange: Exchange, stream: str, settings_version: int) -> Answer:
     """Ask how far the server is."""
-    return exchange("GET", f"/api/v1/readings/{stream}")
+    return exchange("GET", f"/api/v1/readings/{stream}?settings={settings_version}")
 
 
 def decode_stream(answer: Answer, stream: str) -> StreamAnswer:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meterd import store
+from meterd.database.acknowledged import known_settings
+from meterd.database.downlink import Told
 from meterd.errors import ServerRefusedError, ServerUnavailableError
-from meterd.uplink.exchange import Exchange
+from meterd.uplink.exchange import Answer, Exchange
 from meterd.uplink.protocol import (
     TOO_LARGE,
     StreamAnswer,
@@ -22,6 +24,7 @@ from meterd.uplink.protocol import (
     post_lines,
     printable,
 )
+from meterd.uplink.told import Stopwatch, told
 
 BATCH_LINES = 500
 BATCH_BYTES_MAX = 512 * 1024
@@ -33,6 +36,7 @@ BACKOFF_FIRST_S = 5.0
 BACKOFF_MAX_S = 900.0
 RETRY_AFTER_MAX_S = 3600.0
 ALARMS_LOGGED_MAX = 20
+WATCH = Stopwatch()
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ def push_once(
     *,
     now_utc_s: int,
     batch_lines: int = BATCH_LINES,
+    watch: Stopwatch = WATCH,
 ) -> Outcome:
     """Send the readings after the server's mark in one body, or ask for the mark if none is left.
 
@@ -67,21 +72,20 @@ def push_once(
     """
     hwm, epoch = store.known_hwm(acknowledged, reader.stream)
     rows = store.rows_after(reader, hwm, batch_lines, BATCH_BYTES_MAX)
-    if rows:
-        answer = post_lines(exchange, reader.stream, rows)
-        while answer.status == TOO_LARGE and len(rows) > 1:
-            rows = rows[: len(rows) // 2]
-            batch_lines = len(rows)
-            answer = post_lines(exchange, reader.stream, rows)
-    else:
-        answer = get_stream(exchange, reader.stream)
+    asked_lines = len(rows)
+    settings = known_settings(acknowledged)
+    version = settings.version if settings else 0
+    answer, rows, asked_ns = _ask(exchange, reader.stream, rows, version, watch)
+    if len(rows) < asked_lines:
+        batch_lines = len(rows)
     state = decode_stream(answer, reader.stream)
     if rows and state.hwm == hwm and state.epoch == epoch:
         raise ServerUnavailableError(
             f"the server answered and kept none of {len(rows)} readings after {hwm}"
         )
     last = store.last_seq(reader)
-    _believe(acknowledged, state, last, rows, hwm, epoch, now_utc_s)
+    said = told(state, last, rows, asked_ns=asked_ns, watch=watch, now_utc_s=now_utc_s)
+    _believe(acknowledged, state, last, rows, hwm, epoch, now_utc_s, said)
     if state.hwm > last:
         raise ServerRefusedError(
             f"the server has {state.hwm} readings of stream {reader.stream} and this meter only "
@@ -90,6 +94,25 @@ def push_once(
         )
     fell = int(state.hwm < hwm)
     return Outcome(state.hwm, last - state.hwm, len(rows), fell, batch_lines)
+
+
+def _ask(
+    exchange: Exchange,
+    stream: str,
+    rows: list[tuple[int, bytes]],
+    settings_version: int,
+    watch: Stopwatch,
+) -> tuple[Answer, list[tuple[int, bytes]], int]:
+    """The answer, the rows that were sent in the end, and when it was asked for."""
+    asked_ns = watch.boottime_ns()
+    if not rows:
+        return get_stream(exchange, stream, settings_version), rows, asked_ns
+    answer = post_lines(exchange, stream, rows, settings_version)
+    while answer.status == TOO_LARGE and len(rows) > 1:
+        rows = rows[: len(rows) // 2]
+        asked_ns = watch.boottime_ns()
+        answer = post_lines(exchange, stream, rows, settings_version)
+    return answer, rows, asked_ns
 
 
 def drain(
@@ -144,6 +167,7 @@ def _believe(
     hwm: int,
     epoch: str | None,
     now_utc_s: int,
+    said: Told,
 ) -> None:
     """Remember the answer; tell what a person should know, each thing once."""
     sent = {seq for seq, _ in rows}
@@ -161,6 +185,7 @@ def _believe(
         rejections,
         now_utc_s=now_utc_s,
         success=state.hwm <= last,
+        said=said,
     )
     if epoch is not None and state.epoch != epoch:
         _log.warning(

@@ -1,0 +1,1 @@
+"""What the server asks of the meter: verified, recorded, done at most once."""
