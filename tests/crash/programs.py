@@ -68,7 +68,7 @@ class Programs:
         (self.folder / "meterd.toml").write_text(text)
 
     def set_environment(self, more: Mapping[str, str]) -> None:
-        """For the programs that are started from now on."""
+        """For the device's programs that are started from now on; the server stays as it is."""
         self._environment = os.environ | more
 
     def meter(self, *options: str) -> Process:
@@ -144,7 +144,7 @@ class Programs:
             process = subprocess.Popen(
                 [sys.executable, "-c", _code(module, function), *arguments],
                 cwd=ROOT,
-                env=self._environment,
+                env=os.environ if module.startswith("server") else self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
