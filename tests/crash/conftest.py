@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.hardware.conftest import board, shim
+
 from .disk import Disk, cannot_cut_power
 from .programs import Programs
 from .writers import Writers
+
+__all__ = ["board", "shim"]
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ class Programs:
         return self._start("meterd.cli", "meterd_sync", *self._config())
 
     def server(self) -> Process:
-        """A server that answers; made with a customer's meter, which has claimed, the first time."""
+        """A server that answers; new the first time, with a meter that has claimed."""
         url = f"sqlite:///{self.server_file}"
         new = not self.server_file.exists()
         code = self._make_server(url) if new else ""

@@ -123,7 +123,6 @@ def _require_order(kept: Kept) -> None:
     before = None
     if first == 1:
         before = hashlib.sha256(f"meterd/1 {SERIAL} {kept.stream}".encode()).digest()
-    import_j = export_j = 0
     for (seq, line), chained in zip(kept.rows, kept.hashes, strict=True):
         if before is not None and hashlib.sha256(before + line).digest() != chained:
             raise LostError(f"row {seq} does not fit the chain")
@@ -131,9 +130,17 @@ def _require_order(kept: Kept) -> None:
         row = json.loads(line)
         if row["seq"] != seq or row["stream"] != kept.stream:
             raise LostError(f"row {seq} says that it is {row['seq']} of {row['stream']}")
-        if row.get("import_j") is not None:
-            if row["import_j"] < import_j or row["export_j"] < export_j:
-                raise LostError(f"a register fell in row {seq}")
-            import_j, export_j = row["import_j"], row["export_j"]
+    _require_rising(kept)
+
+
+def _require_rising(kept: Kept) -> None:
+    import_j = export_j = 0
+    for seq, line in kept.rows:
+        row = json.loads(line)
+        if row.get("import_j") is None:
+            continue
+        if row["import_j"] < import_j or row["export_j"] < export_j:
+            raise LostError(f"a register fell in row {seq}")
+        import_j, export_j = row["import_j"], row["export_j"]
     if import_j > kept.registers.import_j or export_j > kept.registers.export_j:
         raise LostError("the saved registers are behind the last row")

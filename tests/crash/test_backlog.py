@@ -41,6 +41,9 @@ def offline_for(database: Path, minutes: int) -> None:
                 stream=kept.stream,
                 seq=seq,
                 end_utc_s=BEGIN_UTC_S + 60 * seq,
+                boot=1,
+                boottime_ms=60_000 * seq,
+                clock="synced",
                 import_j=28_807 * seq,
                 export_j=0,
             )

@@ -76,9 +76,7 @@ def sent_on(programs: Programs, stream: str, rows: int = 4) -> float:
     )
 
 
-def test_nothing_but_the_date_follows_a_clock_that_steps(
-    programs: Programs, clock: Clock
-) -> None:
+def test_nothing_but_the_date_follows_a_clock_that_steps(programs: Programs, clock: Clock) -> None:
     programs.configure()
     programs.server()
     meter, syncing = programs.meter(), programs.sync()

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str], key: SigningKey) -> int:
     try:
         write(asked.folder, asked.rows, asked.synchronous, key)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return REFUSED
     return 0
 
