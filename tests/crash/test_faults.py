@@ -19,6 +19,7 @@ from meterd.simulate.mcp3008 import Analog, Mcp3008
 from tests.hardware.board import VREF_V, Board
 from tests.hardware.kernel import BusClock
 
+from . import counts
 from .disk import Disk, inserted
 from .programs import POWER_W, Process, Programs
 from .record import SERIAL, events_in, kept_by, peek, readings_in
@@ -98,6 +99,7 @@ def test_a_full_disk_makes_readings_wait_and_loses_none(
     assert parts == ["fault", "fault_over"]
 
 
+@pytest.mark.skipif(not counts.TORTURE, reason="not settled: has not yet run to its end")
 def test_on_a_full_disk_the_oldest_rows_that_the_server_holds_go_and_no_other(
     small_disk: Disk, programs: Programs
 ) -> None:
