@@ -1,7 +1,7 @@
 # Everything a newcomer runs; .venv is made by itself. Only (un)install-... ask for root.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench accuracy wheels clean
+.PHONY: help demo test torture lint bench accuracy wheels clean
 .PHONY: install-device uninstall-device install-server uninstall-server
 
 BIN := .venv/bin
@@ -25,6 +25,9 @@ demo: $(READY) ## Server, meter and customer on this machine, the LCD in this te
 
 test: $(READY) ## All tests
 	$(BIN)/pytest -q --durations=5
+
+torture: $(READY) ## The faults of docs/reliability.md as often as promised (an hour; root for some)
+	METERD_TORTURE=1 $(BIN)/pytest -q -s tests/crash --durations=20
 
 lint: $(READY) ## Style, types and layers
 	$(BIN)/ruff check

@@ -1,0 +1,20 @@
+"""How often each thing is done to the meter: a few times in `make test`, as promised in torture."""
+
+from __future__ import annotations
+
+import os
+
+TORTURE = os.environ.get("METERD_TORTURE", "") not in ("", "0")
+
+
+def count(name: str, *, quick: int, torture: int) -> int:
+    """``METERD_<NAME>`` where it is set, else by whether ``METERD_TORTURE`` is."""
+    given = os.environ.get(f"METERD_{name}")
+    if given:
+        return int(given)
+    return torture if TORTURE else quick
+
+
+def seed() -> int:
+    """Where all chances begin; METERD_SEED repeats a run."""
+    return int(os.environ.get("METERD_SEED", "1"))
