@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntFlag, auto
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the sender, which knows readings alone, does without: 15 MiB
+    import numpy as np
+    from numpy.typing import NDArray
 
 ADC_CODES = 1024
 """The MCP3008 has ten bits."""
@@ -89,6 +91,8 @@ class HalfCycles:
 
 
 def _no_lines() -> NDArray[np.complex128]:
+    import numpy as np
+
     return np.zeros(0, np.complex128)
 
 
@@ -130,11 +134,15 @@ class Quantities:
     @property
     def harmonic_voltage_v(self) -> NDArray[np.float64]:
         """(h,) rms of lines 1…h."""
+        import numpy as np
+
         return np.sqrt(np.maximum(0.0, self.harmonic_voltage_v2))
 
     @property
     def harmonic_current_a(self) -> NDArray[np.float64]:
         """(h,) rms of lines 1…h."""
+        import numpy as np
+
         return np.sqrt(np.maximum(0.0, self.harmonic_current_a2))
 
 

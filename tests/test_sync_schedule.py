@@ -311,3 +311,11 @@ def test_a_retry_after_is_waited_for_up_to_an_hour() -> None:
     assert backoff_s(1, 120.0, lambda: 0.0) == 120.0
     assert backoff_s(1, 120.0, lambda: 0.5) == 122.5
     assert backoff_s(1, 10.0**9, lambda: 0.0) == 3600.0
+
+
+def test_the_sender_loads_no_numpy_and_the_meter_no_network() -> None:
+    """Memory is short on a Raspberry Pi, and what is not there cannot be attacked."""
+    for program, without in (("sync", "numpy"), ("main", "requests")):
+        code = f"import sys; from meterd import {program}; sys.exit({without!r} in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False)
+        assert done.returncode == 0, f"{program} loads {without}"

@@ -200,7 +200,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: i
 def _migrate(connection: sqlite3.Connection, schema: str, number: int) -> None:
     step = resources.files("meterd").joinpath("schema", f"{schema}_v{number}.sql")
     try:
-        connection.executescript("BEGIN IMMEDIATE;" + step.read_text(encoding="utf-8"))
+        script = step.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {step}: {error.strerror}: the program is not installed whole"
+        ) from error
+    try:
+        connection.executescript("BEGIN IMMEDIATE;" + script)
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
@@ -216,8 +222,13 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _flush_folder(folder: Path) -> None:
     """The file's name must reach the disk as well as its content."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"cannot flush {folder}: {error.strerror}: check the disk and the kernel's messages"
+        ) from error
