@@ -111,13 +111,15 @@ def slice_from(exported: Exported, before: bytes, at: int, changed: bytes) -> Re
 
 
 def flips(exported: Exported, torture: bool) -> Iterator[tuple[int, int]]:
-    """Row and bit: every one in the long run, 8000 seeded ones in the short one."""
+    """Row and bit: every one in the long run, all of the last row and 5000 seeded ones in the short."""
     if torture:
         for at, line in enumerate(exported.lines):
             yield from ((at, bit) for bit in range(8 * len(line)))
         return
+    last = len(exported.lines) - 1  # nothing stands behind it that could tell
+    yield from ((last, bit) for bit in range(8 * len(exported.lines[last])))
     rng = random.Random(4)
-    for _ in range(8000):
+    for _ in range(5000):
         at = rng.randrange(len(exported.lines))
         yield at, rng.randrange(8 * len(exported.lines[at]))
 

@@ -123,6 +123,9 @@ class _Check:
             self._bad(expected, f"is missing: row {row.seq} stands in its place")
             return False
         self._seq = row.seq
+        dated = row.end_utc_s if row.kind == "reading" else row.utc_s
+        if dated is None:
+            self._bad(row.seq, f"is no {row.kind}: it has no date of one")
         self._count(row)
         self._registers(row)
         if row.kind == "checkpoint":
