@@ -111,7 +111,7 @@ def slice_from(exported: Exported, before: bytes, at: int, changed: bytes) -> Re
 
 
 def flips(exported: Exported, torture: bool) -> Iterator[tuple[int, int]]:
-    """Row and bit: every one in the long run, all of the last row and 5000 seeded ones in the short."""
+    """Row and bit: all in the long run, those of the last row and 5000 others in the short one."""
     if torture:
         for at, line in enumerate(exported.lines):
             yield from ((at, bit) for bit in range(8 * len(line)))

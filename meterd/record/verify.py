@@ -123,9 +123,6 @@ class _Check:
             self._bad(expected, f"is missing: row {row.seq} stands in its place")
             return False
         self._seq = row.seq
-        dated = row.end_utc_s if row.kind == "reading" else row.utc_s
-        if dated is None:
-            self._bad(row.seq, f"is no {row.kind}: it has no date of one")
         self._count(row)
         self._registers(row)
         if row.kind == "checkpoint":
@@ -163,6 +160,9 @@ class _Check:
 
     def _count(self, row: Said) -> None:
         report = self.report
+        dated = row.end_utc_s if row.kind == "reading" else row.utc_s
+        if dated is None:
+            self._bad(row.seq, f"is no {row.kind}: it has no date of one")
         report.rows += 1
         report.kinds[row.kind] += 1
         report.clocks[row.clock] += 1
