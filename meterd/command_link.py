@@ -6,11 +6,12 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from meterd import startup, store, wiring
+from meterd import store, wiring
 from meterd.config import Config
 from meterd.control import contact
 from meterd.control.controller import Controller, World
@@ -55,29 +56,35 @@ class LastBlock:
         return (len(self.block.t_ns) - 1) * 1e9 / taken_ns if taken_ns > 0 else None
 
 
-def connect(
-    chosen: Config,
-    converter: wiring.Converter,
-    recorder: Recorder,
-    timekeeper: Timekeeper,
-    panel: Panel,
-    last: LastBlock,
-    opened: ExitStack,
-) -> Controller:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The parts of the running meter that the server's word reaches."""
+
+    chosen: Config
+    converter: wiring.Converter
+    recorder: Recorder
+    timekeeper: Timekeeper
+    panel: Panel
+    last: LastBlock
+
+
+def connect(around: Around, opened: ExitStack) -> Controller:
     """A controller that acts in the world; the relay is closed with ``opened``.
 
     Raises:
+        KeyUnusableError: the server's pinned key cannot be read.
         StoreError: the record cannot be read.
     """
+    chosen, recorder, converter = around.chosen, around.recorder, around.converter
     recalled = recall_control(recorder.store)
     world = World(
         record=partial(_record, recorder),
         read_downlink=partial(store.read_downlink, chosen.meter.sync_path),
-        self_test=partial(_self_test, chosen, recorder, timekeeper, panel, last),
-        sure_utc_s=partial(_sure_utc_s, timekeeper),
+        self_test=partial(_self_test, around),
+        sure_utc_s=partial(_sure_utc_s, around.timekeeper),
         clock_ns=converter.clock_ns,
         boottime_ns=lambda: round(1e9 * converter.boottime_s()),
-        boot_id=startup.read_boot_id(),
+        boot_id=store.read_boot_id(),
     )
     relay = _open_relay(chosen, recalled, recorder, opened)
     return Controller(chosen, load_server_key(chosen.meter.state_dir), relay, recalled, world)
@@ -140,19 +147,18 @@ def _sure_utc_s(timekeeper: Timekeeper) -> float | None:
     return stamp.utc_s if stamp.clock in SURE else None
 
 
-def _self_test(
-    chosen: Config, recorder: Recorder, timekeeper: Timekeeper, panel: Panel, last: LastBlock
-) -> dict[str, object]:
+def _self_test(around: Around) -> dict[str, object]:
+    chosen, recorder = around.chosen, around.recorder
     disk = os.statvfs(chosen.meter.state_dir)
     display = "none" if chosen.display.device == "none" else "ok"
     return self_test(
         Snapshot(
-            block=last.block,
-            sampling_hz=last.sampling_hz,
+            block=around.last.block,
+            sampling_hz=around.last.sampling_hz,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
             database_error="the disk is full" if recorder.full else None,
-            display=display if panel.failing is None else "failing",
-            clock=timekeeper.stamp().clock,
+            display=display if around.panel.failing is None else "failing",
+            clock=around.timekeeper.stamp().clock,
             rows=store.next_seq(recorder.store) - 1,
         )
     )

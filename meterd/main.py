@@ -46,9 +46,7 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
     chosen = config.load(configuration)
     meterd_journal.always(METER=chosen.meter.serial)
     place = config.calibration_path(configuration)
-    calibrations = tuple(
-        config.load_calibration(place, circuit.role) for circuit in chosen.in_order
-    )
+    calibrations = _calibrations(chosen, place)
     with ExitStack() as opened:
         converter = wiring.open_converter(chosen)
         opened.callback(converter.close)
@@ -61,20 +59,20 @@ def main(configuration: Path, on_screen: Callable[[Screen], None] | None = None)
             kept, chosen, keys[-1], timekeeper, partial(acknowledged_seq, chosen, kept.store.stream)
         )
         start = Start(chosen, calibrations, history.read(place).changes)
-        startup.record_start(kept, recorder, keys, start, startup.read_boot_id())
+        startup.record_start(kept, recorder, keys, start, store.read_boot_id())
         recorder.tidy()
         panel = _panel(chosen, kept.store, converter, timekeeper, keys[-1].public.fingerprint)
         opened.callback(panel.stop, STOP_S)
         panel.start(on_screen)
         last = LastBlock()
         controller = command_link.connect(
-            chosen, converter, recorder, timekeeper, panel, last, opened
+            command_link.Around(chosen, converter, recorder, timekeeper, panel, last), opened
         )
         read = wiring.block_reader(converter, chosen)
         acquisition = Acquisition(read if chosen.simulation else realtime.preferred(read))
         _stop_on_signals(acquisition, supervision)
         acquisition.start()
-        log.info("meter %s measures; stream %s", chosen.meter.serial, kept.store.stream)
+        log.info("meter %s measures; stream %s", kept.store.meter, kept.store.stream)
         front = Front(panel, controller, recorder, supervision)
         meter = _meter(controller.config, calibrations, recorder, timekeeper, converter, front)
         with _faults_told(meter):
@@ -130,6 +128,10 @@ def acknowledged_seq(chosen: Config, stream: str) -> int:
     return sync.hwm if sync is not None and sync.stream == stream else 0
 
 
+def _calibrations(chosen: Config, place: Path) -> tuple[Calibration, ...]:
+    return tuple(config.load_calibration(place, circuit.role) for circuit in chosen.in_order)
+
+
 def _meter(
     chosen: Config,
     calibrations: tuple[Calibration, ...],
@@ -168,7 +170,7 @@ def _panel(
 
 
 def _keep_time(chosen: Config, converter: wiring.Converter, kept: Store) -> Timekeeper:
-    boot_id = startup.read_boot_id()
+    boot_id = store.read_boot_id()
     clocks = Clocks(
         converter.boottime_s,
         converter.utc_s,

@@ -30,7 +30,6 @@ from meterd.timekeeping import SURE, Clocks, Known, Timekeeper
 
 log = logging.getLogger(__name__)
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SURE_ROWS = 2000
 """How far back the last sure date is looked for: a day of minutes and more."""
 
@@ -145,11 +144,6 @@ def boot_number(kept: Store, boot_id: str) -> int:
     last = msgspec.json.decode(remembered, type=dict[str, str | int])
     number = int(last["number"])
     return number if last["boot_id"] == boot_id else number + 1
-
-
-def read_boot_id() -> str:
-    """The kernel's name for this start of the machine."""
-    return BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def keep_time(

@@ -30,7 +30,7 @@ from meterd.database.asking import (
     rows_after,
     seq_at,
 )
-from meterd.database.downlink import Downlink, read_downlink
+from meterd.database.downlink import Downlink, read_boot_id, read_downlink
 from meterd.database.quarantine import (
     LastKnown,
     as_detail,
@@ -115,6 +115,7 @@ __all__ = [
     "open_store",
     "prune",
     "put_aside",
+    "read_boot_id",
     "read_downlink",
     "read_sync_status",
     "reading_row",
