@@ -1,7 +1,7 @@
 # Everything a newcomer runs; .venv is made by itself. Only (un)install-... ask for root.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test torture lint bench accuracy wheels clean
+.PHONY: help demo test faults torture lint bench accuracy wheels clean
 .PHONY: install-device uninstall-device install-server uninstall-server
 
 BIN := .venv/bin
@@ -23,8 +23,11 @@ demo: $(READY) ## Server, meter and customer on this machine, the LCD in this te
 	@$(BIN)/python -m demo $(call option,mains,$(MAINS)) $(call option,waveform,$(WAVEFORM)) \
 		$(call option,port,$(PORT)) $(call option,seconds,$(SECONDS))
 
-test: $(READY) ## All tests
-	$(BIN)/pytest -q --durations=5
+test: $(READY) ## All tests but those of faults
+	$(BIN)/pytest -q --durations=5 --ignore=tests/crash
+
+faults: $(READY) ## Power cuts, kills, full disks, bad networks: a few of each (root for some)
+	$(BIN)/pytest -q tests/crash --durations=10
 
 torture: $(READY) ## The faults of docs/reliability.md as often as promised (an hour; root for some)
 	METERD_TORTURE=1 $(BIN)/pytest -q -s tests/crash --durations=20
