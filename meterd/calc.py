@@ -58,6 +58,9 @@ Results = list[Quantities | Missed]
 
 AT_ONCE = 5
 """Windows measured together: about a second's."""
+NOISE_MAX_CODES2 = 1 + 1 / 12
+"""An MCP3008 has half a code of noise and 1/12 code² of quantisation; twice that noise is believed
+without a doubt. What seems more may be a load's edges, folded back by sampling."""
 SKIP_MIN_S = 0.01
 KEPT_S = 1.25 / SEARCH_HZ[0]
 """The first Urms(1/2) of a window that begins anew looks back over a cycle."""
@@ -102,6 +105,10 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
             codes[:, second], calibration.current_zero_code, calibration.current_a_per_code
         ),
         quality=quality,
+        noise_max=(
+            NOISE_MAX_CODES2 * calibration.voltage_v_per_code**2,
+            NOISE_MAX_CODES2 * calibration.current_a_per_code**2,
+        ),
     )
 
 

@@ -6,6 +6,7 @@ window takes longer than measuring it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class Pending:
 
     def __init__(self, first: Waveform) -> None:
         self.start_ns = first.start_ns
-        self._circuits = 1 + len(first.others)
+        self._noise_max = [one.noise_max for one in (first, *first.others)]
         self._columns: list[NDArray[Any]] = [column[:0].copy() for column in _columns(first)]
         self._begin = self._end = 0
         self.append(first)
@@ -84,10 +85,10 @@ class Pending:
         kept = slice(self._begin, self._end)
         views = [column[kept] for column in self._columns]
         first, *others = (
-            _circuit(self.start_ns, views[COLUMNS * k : COLUMNS * (k + 1)])
-            for k in range(self._circuits)
+            _circuit(self.start_ns, views[COLUMNS * k : COLUMNS * (k + 1)], noise_max)
+            for k, noise_max in enumerate(self._noise_max)
         )
-        return _circuit(self.start_ns, views[:COLUMNS], tuple(others)) if others else first
+        return replace(first, others=tuple(others)) if others else first
 
 
 def _columns(waveform: Waveform) -> list[NDArray[Any]]:
@@ -98,7 +99,7 @@ def _columns(waveform: Waveform) -> list[NDArray[Any]]:
 
 
 def _circuit(
-    start_ns: int, columns: list[NDArray[Any]], others: tuple[Waveform, ...] = ()
+    start_ns: int, columns: list[NDArray[Any]], noise_max: tuple[float, float]
 ) -> Waveform:
     t_s, current_t_s, voltage_v, current_a, quality = columns
-    return Waveform(start_ns, t_s, voltage_v, current_t_s, current_a, quality, others)
+    return Waveform(start_ns, t_s, voltage_v, current_t_s, current_a, quality, noise_max=noise_max)
