@@ -7,6 +7,7 @@ window takes longer than measuring it.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,15 @@ class Pending:
         """The last sample's instant; four samples or more are never forgotten."""
         return float(self._columns[0][self._end - 1])
 
-    def waveform(self) -> Waveform:
-        """All samples that are there."""
+    def waveform(self, start_s: float = 0.0, reach_s: float = inf) -> Waveform:
+        """The samples up to ``reach_s`` behind the first one from ``start_s`` on, and two more."""
         kept = slice(self._begin, self._end)
+        t_s = self._columns[0][kept]
+        if start_s + reach_s < self.last_s():
+            until_s = float(t_s[t_s.searchsorted(start_s)]) + reach_s
+            kept = slice(
+                self._begin, min(self._end, self._begin + int(t_s.searchsorted(until_s)) + 2)
+            )
         views = [column[kept] for column in self._columns]
         first, *others = (
             _circuit(self.start_ns, views[COLUMNS * k : COLUMNS * (k + 1)], noise_max)
