@@ -57,7 +57,7 @@ def quantify(
     rms = np.sqrt(np.maximum(_mean_squares(spectrum, square, noise), 0.0)).tolist()
     # v and i as pairs of real numbers: their products add up to the real part of v · i*.
     pairs = lines[:, :, 1 : spectrum.band].view(np.float64)
-    power_w = (MEAN_SQUARE * np.sum(pairs[:, 0] * pairs[:, 1], axis=1)).tolist()
+    power_w = (MEAN_SQUARE * np.einsum("nk,nk->n", pairs[:, 0], pairs[:, 1])).tolist()
     harmonic = square[:, :, cycles : HARMONICS_MAX * cycles + 1 : cycles] - noise[:, :, np.newaxis]
     phasors = _from_the_crossing(
         lines[:, :, cycles : HARMONICS_MAX * cycles + 1 : cycles],

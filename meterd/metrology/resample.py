@@ -248,8 +248,9 @@ def _lines(
     """
     points = z.shape[1]
     channels = z.view(np.float64).reshape(len(z), points, 2).swapaxes(1, 2)
-    transform = np.fft.rfft(channels)[:, :, :count]
-    lines: NDArray[np.complex128] = transform * _corrections(
+    transform = np.empty((len(z), 2, points // 2 + 1), np.complex128)
+    np.fft.rfft(channels, out=transform)
+    lines: NDArray[np.complex128] = transform[:, :, :count] * _corrections(
         points, count, fine, round(spacing, 8), round(skew, 9)
     )
     return lines
