@@ -128,6 +128,7 @@ def _joined(waveforms: list[Waveform], origin_s: float) -> Waveform:
         current_t_s=np.concatenate([piece.current_t_s + offset_s for piece, offset_s in pairs]),
         current_a=np.concatenate([piece.current_a for piece in waveforms]),
         quality=np.concatenate([piece.quality for piece in waveforms]),
+        noise_max=waveforms[0].noise_max,
     )
 
 

@@ -25,6 +25,7 @@ from meterd.metrology.locking import (
     Lock,
     find_lock,
 )
+from meterd.metrology.mean_squares import samples
 from meterd.metrology.pending import Pending
 from meterd.metrology.pieces import between, from_sample
 from meterd.metrology.quantities import aggregate
@@ -58,7 +59,12 @@ Results = list[Quantities | Missed]
 
 AT_ONCE = 5
 """Windows measured together: about a second's."""
+NOISE_MAX_CODES2 = 1 + 1 / 12
+"""An MCP3008 has half a code of noise and 1/12 code² of quantisation; twice that noise is believed
+without a doubt. What seems more may be a load's edges, folded back by sampling."""
 SKIP_MIN_S = 0.01
+AHEAD_S = SEARCH_S
+"""A window begun anew is looked for so far beyond what was waited for."""
 KEPT_S = 1.25 / SEARCH_HZ[0]
 """The first Urms(1/2) of a window that begins anew looks back over a cycle."""
 
@@ -102,6 +108,10 @@ def align(block: SampleBlock, channels: tuple[int, int], calibration: Calibratio
             codes[:, second], calibration.current_zero_code, calibration.current_a_per_code
         ),
         quality=quality,
+        noise_max=(
+            NOISE_MAX_CODES2 * calibration.voltage_v_per_code**2,
+            NOISE_MAX_CODES2 * calibration.current_a_per_code**2,
+        ),
     )
 
 
@@ -130,25 +140,25 @@ def stream(
     them is as much older than the last, and each costs less. When the waveforms end, the whole
     cycles that are left come as windows marked short.
     """
-    samples: Pending | None = None
+    waiting: Pending | None = None
     lock = Lock(0.0, nominal_hz, mains=False)
     last: LastHalf | None = None
     for waveform in waveforms:
-        if samples is None:
+        if waiting is None:
             if not len(waveform.t_s):
                 continue
-            samples = Pending(waveform)
+            waiting = Pending(waveform)
             lock = replace(lock, start_s=float(waveform.t_s[0]))
         else:
-            samples.append(waveform)
-        while samples.last_s() - lock.start_s >= _needed_s(lock, at_once):
-            pending = samples.waveform()
+            waiting.append(waveform)
+        while waiting.last_s() - lock.start_s >= (needed_s := _needed_s(lock, at_once)):
+            pending = waiting.waveform(lock.start_s, needed_s + AHEAD_S)
             results, lock, last = _step(pending, lock, last, nominal_hz, mains_min_v, at_once)
             yield from results
-            shift_s = samples.forget(lock.start_s - KEPT_S, lock.start_s)
+            shift_s = waiting.forget(lock.start_s - KEPT_S, lock.start_s)
             lock = replace(lock, start_s=lock.start_s - shift_s)
-    if samples is not None:
-        yield from _tail(samples.waveform(), lock, last, nominal_hz, mains_min_v)
+    if waiting is not None:
+        yield from _tail(waiting.waveform(), lock, last, nominal_hz, mains_min_v)
 
 
 def _needed_s(lock: Lock, at_once: int) -> float:
@@ -181,7 +191,10 @@ def _step(
                 return results, lock, last
         cycles = min(cycles_max, window_cycles(lock.frequency_hz))
         count = at_once if lock.mains else 1
-        measured, following = measure(pending, lock, cycles, count, mains_min_v=mains_min_v)
+        where = samples(pending.t_s) if len(pending.t_s) > 1 else None
+        measured, following = measure(
+            pending, lock, cycles, count, mains_min_v=mains_min_v, where=where
+        )
     except BadWindowError as bad:
         resumed_s = _behind_the_hole(pending, lock.start_s)
         resumed = Lock(resumed_s, lock.frequency_hz, mains=False)
@@ -193,6 +206,7 @@ def _step(
         measured.timing.frequencies_hz,
         last,
         nominal_hz=lock.frequency_hz,
+        where=where,
     )
     return [*results, *quantities(measured, halves)], following, last
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntFlag, auto
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the sender, which knows readings alone, does without: 15 MiB
@@ -76,6 +77,8 @@ class Waveform:
     quality: NDArray[np.uint16]  # (n,) bits of Quality
     others: tuple[Waveform, ...] = ()
     """Further circuits of the same rows, sampled in the same turns."""
+    noise_max: tuple[float, float] = (inf, inf)
+    """The most that one sample's white noise is believed to have, V² and A² (mean squares)."""
 
 
 @dataclass(frozen=True, slots=True)

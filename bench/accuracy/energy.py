@@ -165,8 +165,9 @@ def day_table(simulated_s: float, rng: np.random.Generator) -> Table:
         if whole
         else f"The day runs {DAY_S / simulated_s:.0f} times as fast: every switching, cloud and "
         "change of direction is there, with fewer windows in between to average. A window in "
-        "which the direction changes is counted as what is left of it, and weighs that much more: "
-        "the errors are larger than a whole day's (`--full` runs that)."
+        "which the direction changes is counted as what is left of it, as any meter does within "
+        "its integration time, and weighs that much more: the errors are larger than a whole "
+        "day's (`--full` runs that)."
     )
     method = (
         f"{simulated_s / 3600:g} h of signal, direct, ten bits, {FREQUENCY_HZ} Hz: 1.5 … 30 A of "

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.accuracy import signals
+from bench.accuracy.errors import errors
 from bench.accuracy.rows import Row, Table, mean_within
 from bench.accuracy.sampling import RANGE_A, direct, waveforms, windows
 from bench.accuracy.signals import Signal
@@ -19,6 +20,8 @@ REFERENCE_A = 10.0
 HALF = 0.5
 DRIFT_CODES = 3
 OVERLOAD_A = 50.0
+AWKWARD_HZ = 13_717
+"""No multiple of 60 Hz lies near half of this rate: what it folds falls between harmonics."""
 
 
 def table(seconds: float, rng: np.random.Generator) -> Table:
@@ -91,5 +94,19 @@ def front_end(seconds: float, rng: np.random.Generator) -> Table:
             flagged,
             f"peaks of {OVERLOAD_A * sqrt(2):.1f} A, the range ends at {RANGE_A:.1f} A",
         ),
+        _folded("90° phase-fired", signals.phase_fired(10.0), seconds, rng),
+        _folded("square wave", signals.square(10.0), seconds, rng),
     )
     return Table("Front end", f"Direct, ten bits, {seconds:g} s.", rows)
+
+
+def _folded(name: str, signal: Signal, seconds: float, rng: np.random.Generator) -> Row:
+    """A current with edges, at a rate that folds its lines between the harmonics."""
+    blocks = direct(signal.mains, seconds, rng, rate_hz=AWKWARD_HZ)
+    return mean_within(
+        f"{name}, 10 A at {AWKWARD_HZ / 1e3:g} kS/s: Irms",
+        errors(windows(waveforms(blocks)), signal.exact).current_pct,
+        0.05,
+        "%",
+        "its lines fold back between the harmonics, where noise is looked for",
+    )

@@ -40,15 +40,17 @@ STALL_EVERY_S = 3.0
 BLOCK_CONVERSIONS = 2048
 
 
-def direct(mains: Mains, seconds: float, rng: np.random.Generator) -> Iterator[SampleBlock]:
+def direct(
+    mains: Mains, seconds: float, rng: np.random.Generator, *, rate_hz: int = RATE_HZ
+) -> Iterator[SampleBlock]:
     """Evenly spaced conversions, at instants that are exactly known."""
-    step_ns = 10**9 // RATE_HZ // 2
-    pairs = round(BLOCK_S * RATE_HZ)
+    step_ns = 1e9 / rate_hz / 2
+    pairs = round(BLOCK_S * rate_hz)
     valid = np.ones(pairs, np.bool_)
     pins = np.empty((pairs, 2))
     places = np.arange(2 * pairs, dtype=np.int64).reshape(pairs, 2)
     for number in range(round(seconds / BLOCK_S)):
-        t_ns = (places + number * 2 * pairs) * step_ns
+        t_ns = np.rint((places + number * 2 * pairs) * step_ns).astype(np.int64)
         pins[:, 0] = FRONT_END.voltage_pin_v(mains(t_ns[:, 0] / 1e9)[0])
         pins[:, 1] = FRONT_END.current_pin_v(mains(t_ns[:, 1] / 1e9)[1])
         yield SampleBlock(CHANNELS, codes_of(pins, rng), t_ns, valid)
@@ -124,4 +126,5 @@ def analog(mains: Mains, seconds: float, *, rate_hz: float = 14_000.0) -> Wavefo
         current_t_s=current_t_s,
         current_a=mains(current_t_s)[1],
         quality=np.zeros(len(t_s), np.uint16),
+        noise_max=(0.0, 0.0),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,7 @@ def half_cycles(
     last: LastHalf | None,
     *,
     nominal_hz: float,
+    where: Samples | None = None,
 ) -> tuple[list[HalfCycles], LastHalf | None]:
     """All values that end within each of n windows, and what the next window's step needs.
 
@@ -68,6 +70,7 @@ def half_cycles(
         frequencies_hz: (n,) what each window measured; None without mains, the last one is then
             kept, and where none is known the half cycles are the nominal frequency's.
         last: what the step for the windows before returned; None at the beginning.
+        where: how the waveform's samples stand, if that is known already.
     """
     cuts: list[_Cut] = []
     for place, frequency_hz in enumerate(frequencies_hz):
@@ -79,17 +82,17 @@ def half_cycles(
         end_ns = waveform.start_ns + round(float(cut_s[-1]) * 1e9)
         heard_hz = frequency_hz or (last.heard_hz if last else None)
         last = LastHalf(end_ns, followed_hz, heard_hz)
-    return _values(waveform, cuts), last
+    return _values(waveform, cuts, where), last
 
 
-def _values(waveform: Waveform, cuts: list[_Cut]) -> list[HalfCycles]:
+def _values(waveform: Waveform, cuts: list[_Cut], where: Samples | None) -> list[HalfCycles]:
     """Urms(1/2) of each window; both halves of a cycle are equally long."""
     edges_s = np.concatenate([cut.edges_s for cut in cuts])
-    half_v2 = _mean_squares(waveform, edges_s)
+    half_v2 = _mean_squares(waveform, edges_s, where)
     cycle_v2 = 0.5 * (half_v2[:-1] + half_v2[1:])
     urms_v = np.sqrt(np.maximum(cycle_v2, 0.0))
     edges_ns = waveform.start_ns + np.rint(edges_s * 1e9).astype(np.int64)
-    whole = not np.isnan(urms_v).any()
+    whole = not isnan(float(urms_v.sum()))
     found, place = [], 0
     for cut in cuts:
         begin, end = place + cut.left_out, place + len(cut.edges_s) - 2
@@ -139,15 +142,17 @@ def _edges(span_s: tuple[float, float], frequency_hz: float) -> NDArray[np.float
     return start_s + half_s * np.arange(-2.0, count + 1.0)
 
 
-def _mean_squares(waveform: Waveform, edges_s: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_squares(
+    waveform: Waveform, edges_s: NDArray[np.float64], where: Samples | None
+) -> NDArray[np.float64]:
     """Mean square of the voltage between the edges, NaN where it was not wholly sampled."""
     ends_s = float(edges_s.min()), float(edges_s.max())
-    first, behind = waveform.t_s.searchsorted(ends_s)
-    sampled = slice(max(0, int(first) - 1), int(behind) + 1)
+    first, behind = waveform.t_s.searchsorted(ends_s).tolist()
+    sampled = slice(max(0, first - 1), min(behind + 1, len(waveform.t_s)))
     t_s, v = waveform.t_s[sampled], waveform.voltage_v[sampled]
     if len(t_s) < 2:
         return np.full(len(edges_s) - 1, np.nan)
-    where = samples(t_s)
+    where = samples(t_s) if where is None else where.part(sampled)
     mean = means(where, v * v, instants(where, edges_s))
     reach_s = EDGE_STEPS * where.mean_step_s
     begin_s, end_s = float(t_s[0]) - reach_s, float(t_s[-1]) + reach_s

@@ -97,12 +97,12 @@ def find_lock(waveform: Waveform, nominal_hz: float, *, mains_min_v: float) -> L
 def _coarse_frequency(waveform: Waveform, mains_min_v: float) -> float | None:
     """The strongest line between 40 and 70 Hz, or None when it is no mains voltage."""
     span_s = min(SEARCH_S, float(waveform.t_s[-1] - waveform.t_s[0]))
-    count = min(4096, int(np.searchsorted(waveform.t_s, waveform.t_s[0] + span_s)))
+    count = min(1024, int(np.searchsorted(waveform.t_s, waveform.t_s[0] + span_s)))
     if count < 16:
         return None
     at_s = waveform.t_s[0] + np.arange(count) * (span_s / count)
     v = np.interp(at_s, waveform.t_s, waveform.voltage_v)
-    padded = 16 * count
+    padded = 4 * count
     window = np.hanning(count)
     lines = np.abs(np.fft.rfft((v - v.mean()) * window, padded)) * 2 / window.sum()
     low, high = (int(np.ceil(hz * padded * span_s / count)) for hz in SEARCH_HZ)

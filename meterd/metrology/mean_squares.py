@@ -24,6 +24,11 @@ class Samples:
     step_s: NDArray[np.float64]  # (n − 1,)
     even: bool
 
+    def part(self, chosen: slice) -> Samples:
+        """Some of them, two at least."""
+        steps = slice(chosen.start, chosen.stop - 1)
+        return Samples(self.t_s[chosen], self.step_s[steps], self.even)
+
     @property
     def mean_step_s(self) -> float:
         """The spacing, where it is even."""
@@ -68,19 +73,19 @@ def instants(where: Samples, at_s: NDArray[np.float64]) -> Instants:
 
 
 def means(where: Samples, values: NDArray[np.float64], to: Instants) -> NDArray[np.float64]:
-    """Mean of ``values`` (n,) from each instant to the next, (m − 1,)."""
+    """Mean of ``values`` (…, n) from each instant to the next, (…, m − 1)."""
     at, share = to.at, to.share
-    here = values[at]
-    behind = share * (here + 0.5 * share * (values[at + 1] - here))
+    here = values[..., at]
+    behind = share * (here + 0.5 * share * (values[..., at + 1] - here))
     if where.even:
-        areas = np.add.reduceat(values, at)[:-1]
+        areas = np.add.reduceat(values, at, axis=-1)[..., :-1]
         beyond = 0.5 * here + behind
-        return (areas + beyond[1:] - beyond[:-1]) * (where.mean_step_s / to.length_s)
+        return (areas + beyond[..., 1:] - beyond[..., :-1]) * (where.mean_step_s / to.length_s)
     first, last = int(at.min()), int(at.max()) + 1
-    weighted = values[first:last] * where.weights_s(slice(first, last))
-    areas = np.add.reduceat(weighted, at - first)[:-1]
+    weighted = values[..., first:last] * where.weights_s(slice(first, last))
+    areas = np.add.reduceat(weighted, at - first, axis=-1)[..., :-1]
     beyond = 0.5 * here * where.step_s[np.maximum(at - 1, 0)] + behind * where.step_s[at]
-    return (areas + beyond[1:] - beyond[:-1]) / to.length_s
+    return (areas + beyond[..., 1:] - beyond[..., :-1]) / to.length_s
 
 
 def noise_share(where: Samples, part: slice) -> float:

@@ -6,6 +6,8 @@ window takes longer than measuring it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ class Pending:
 
     def __init__(self, first: Waveform) -> None:
         self.start_ns = first.start_ns
-        self._circuits = 1 + len(first.others)
+        self._noise_max = [one.noise_max for one in (first, *first.others)]
         self._columns: list[NDArray[Any]] = [column[:0].copy() for column in _columns(first)]
         self._begin = self._end = 0
         self.append(first)
@@ -79,15 +81,21 @@ class Pending:
         """The last sample's instant; four samples or more are never forgotten."""
         return float(self._columns[0][self._end - 1])
 
-    def waveform(self) -> Waveform:
-        """All samples that are there."""
+    def waveform(self, start_s: float = 0.0, reach_s: float = inf) -> Waveform:
+        """The samples up to ``reach_s`` behind the first one from ``start_s`` on, and two more."""
         kept = slice(self._begin, self._end)
+        t_s = self._columns[0][kept]
+        if start_s + reach_s < self.last_s():
+            until_s = float(t_s[t_s.searchsorted(start_s)]) + reach_s
+            kept = slice(
+                self._begin, min(self._end, self._begin + int(t_s.searchsorted(until_s)) + 2)
+            )
         views = [column[kept] for column in self._columns]
         first, *others = (
-            _circuit(self.start_ns, views[COLUMNS * k : COLUMNS * (k + 1)])
-            for k in range(self._circuits)
+            _circuit(self.start_ns, views[COLUMNS * k : COLUMNS * (k + 1)], noise_max)
+            for k, noise_max in enumerate(self._noise_max)
         )
-        return _circuit(self.start_ns, views[:COLUMNS], tuple(others)) if others else first
+        return replace(first, others=tuple(others)) if others else first
 
 
 def _columns(waveform: Waveform) -> list[NDArray[Any]]:
@@ -98,7 +106,7 @@ def _columns(waveform: Waveform) -> list[NDArray[Any]]:
 
 
 def _circuit(
-    start_ns: int, columns: list[NDArray[Any]], others: tuple[Waveform, ...] = ()
+    start_ns: int, columns: list[NDArray[Any]], noise_max: tuple[float, float]
 ) -> Waveform:
     t_s, current_t_s, voltage_v, current_a, quality = columns
-    return Waveform(start_ns, t_s, voltage_v, current_t_s, current_a, quality, others)
+    return Waveform(start_ns, t_s, voltage_v, current_t_s, current_a, quality, noise_max=noise_max)

@@ -21,6 +21,8 @@ from meterd.model import HalfCycles, Quality, Quantities
 
 THD_LINES = 40
 NOISE_BAND_FROM = 0.02
+NOISE_DOMINATES = 0.1
+"""Share of a channel's mean square, DC included, from which on an estimate is surely noise."""
 MEAN_SQUARE = 0.5  # of a sine with amplitude 1
 _Line = TypeVar("_Line", np.float64, np.complex128)
 
@@ -48,12 +50,14 @@ def quantify(
     """
     cycles, count = timing.cycles, len(timing.durations_s)
     lines = spectrum.lines[:count]
-    square = MEAN_SQUARE * (lines.real**2 + lines.imag**2)
-    noise = _noise_of_a_bin(square, spectrum.band, cycles)
+    parts = np.square(lines.view(np.float64))
+    square = parts[..., ::2] + parts[..., 1::2]
+    square *= MEAN_SQUARE
+    noise = _credible(_noise_of_a_bin(square, spectrum.band, cycles), spectrum)
     rms = np.sqrt(np.maximum(_mean_squares(spectrum, square, noise), 0.0)).tolist()
     # v and i as pairs of real numbers: their products add up to the real part of v · i*.
     pairs = lines[:, :, 1 : spectrum.band].view(np.float64)
-    power_w = (MEAN_SQUARE * np.sum(pairs[:, 0] * pairs[:, 1], axis=1)).tolist()
+    power_w = (MEAN_SQUARE * np.einsum("nk,nk->n", pairs[:, 0], pairs[:, 1])).tolist()
     harmonic = square[:, :, cycles : HARMONICS_MAX * cycles + 1 : cycles] - noise[:, :, np.newaxis]
     phasors = _from_the_crossing(
         lines[:, :, cycles : HARMONICS_MAX * cycles + 1 : cycles],
@@ -172,6 +176,19 @@ def _noise_of_a_bin(square: NDArray[np.float64], band: int, cycles: int) -> NDAr
     middle = between.shape[2] // 2
     between.partition(middle, axis=2)
     return np.asarray(between[:, :, middle] / log(2.0), np.float64)
+
+
+def _credible(noise: NDArray[np.float64], spectrum: Spectra) -> NDArray[np.float64]:
+    """The noise of bins, (n, 2), no more of it than the converter can have.
+
+    A phase-fired or square current's lines do not end; what sampling folds back between the
+    harmonics looks like noise, but belongs to the rms value. It is small against the current
+    that it comes from: an estimate that makes up most of the signal is believed however large
+    it is, or a noisy supply would be counted as a current where there is none.
+    """
+    whole = 2.0 * spectrum.noise_share[: len(noise), np.newaxis]  # a bin's share of white noise
+    dominates = noise >= NOISE_DOMINATES * whole * spectrum.mean_square[: len(noise)]
+    return np.where(dominates, noise, np.minimum(noise, whole * spectrum.noise_max))
 
 
 def _thds_pct(mean_squares: NDArray[np.float64]) -> list[tuple[float | None, float | None]]:

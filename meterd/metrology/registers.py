@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 from meterd.model import Registers
+
+_Number = TypeVar("_Number", int, float)
+_Quadrants: TypeAlias = tuple[_Number, _Number, _Number, _Number]
 
 
 def accumulate(
@@ -17,13 +20,16 @@ def accumulate(
     """
     if elapsed_s < 0:
         raise ValueError(f"time went back by {-elapsed_s} s")
-    registers = _with_reactive(registers, power_w, reactive_var, elapsed_s)
-    energy_j = abs(power_w) * elapsed_s
+    import_j, import_carry_j = registers.import_j, registers.import_carry_j
+    export_j, export_carry_j = registers.export_j, registers.export_carry_j
     if power_w >= 0:
-        whole, carry = divmod(registers.import_carry_j + energy_j, 1.0)
-        return replace(registers, import_j=registers.import_j + int(whole), import_carry_j=carry)
-    whole, carry = divmod(registers.export_carry_j + energy_j, 1.0)
-    return replace(registers, export_j=registers.export_j + int(whole), export_carry_j=carry)
+        whole, import_carry_j = divmod(import_carry_j + power_w * elapsed_s, 1.0)
+        import_j += int(whole)
+    else:
+        whole, export_carry_j = divmod(export_carry_j - power_w * elapsed_s, 1.0)
+        export_j += int(whole)
+    reactive = _with_reactive(registers, power_w, reactive_var, elapsed_s)
+    return Registers(import_j, export_j, import_carry_j, export_carry_j, *reactive)
 
 
 def quadrant(power_w: float, reactive_var: float) -> int:
@@ -35,13 +41,14 @@ def quadrant(power_w: float, reactive_var: float) -> int:
 
 def _with_reactive(
     registers: Registers, power_w: float, reactive_var: float, elapsed_s: float
-) -> Registers:
+) -> tuple[_Quadrants[int], _Quadrants[float]]:
+    """The four registers and what each carries."""
     if not reactive_var:
-        return registers
+        return registers.reactive_vars, registers.reactive_carry_vars
     place = quadrant(power_w, reactive_var) - 1
     counted, carried = list(registers.reactive_vars), list(registers.reactive_carry_vars)
     whole, carried[place] = divmod(carried[place] + abs(reactive_var) * elapsed_s, 1.0)
     counted[place] += int(whole)
     q1, q2, q3, q4 = counted
     c1, c2, c3, c4 = carried
-    return replace(registers, reactive_vars=(q1, q2, q3, q4), reactive_carry_vars=(c1, c2, c3, c4))
+    return (q1, q2, q3, q4), (c1, c2, c3, c4)

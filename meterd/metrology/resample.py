@@ -7,6 +7,7 @@ attenuate by cos(pi f T).)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -51,6 +52,7 @@ class Spectra:
     """Bins 1…band − 1 make up powers and are where noise is looked for."""
     mean_square: NDArray[np.float64]  # (n, 2) of the samples themselves, DC included
     noise_share: NDArray[np.float64]  # (n,) what of white noise's mean square a mean leaves
+    noise_max: tuple[float, float]  # of the waveform
     cycle_phasor: NDArray[np.complex128]  # (n, cycles) of the voltage in each cycle by itself
     cycle_sampled: NDArray[np.bool_]  # (n, cycles) False where something had to be filled in
     end_ns: list[int]
@@ -65,94 +67,116 @@ class Spectra:
 
 @dataclass(frozen=True, slots=True)
 class _Points:
-    """One window's samples on evenly spaced points."""
+    """The samples of n windows on evenly spaced points, on as many in each."""
 
-    z: NDArray[np.complex128]  # (count,) v + j·i
+    z: NDArray[np.complex128]  # (n, count) v + j·i
     fine: bool
-    holes: NDArray[np.bool_] | None
-    gap_s: float
-    sampled: slice
+    holes: list[NDArray[np.bool_] | None]
+    gap_s: list[float]
     spacing_s: float
 
 
-def spectra(waveform: Waveform, edges_s: NDArray[np.float64], cycles: int) -> Spectra:
+def spectra(
+    waveform: Waveform, edges_s: NDArray[np.float64], cycles: int, where: Samples | None = None
+) -> Spectra:
     """Transform the windows between ``edges_s`` (n + 1,), each of ``cycles`` whole cycles.
 
     Fewer of them where a later one cannot be measured, or not on as many points as the first.
+    ``where`` is how the waveform's samples stand, if that is known already.
 
     Raises:
         BadWindowError: the samples do not cover the first window, or leave too much of it out.
     """
     marks = waveform.t_s.searchsorted(edges_s).tolist()
-    whole = slice(max(0, marks[0] - 2), marks[-1] + 2)
-    if len(waveform.t_s[whole]) < SAMPLES_MIN:
-        raise BadWindowError(f"{len(waveform.t_s[whole])} samples in a window")
-    where = samples(waveform.t_s[whole])
+    whole = slice(max(0, marks[0] - 2), min(marks[-1] + 2, len(waveform.t_s)))
+    if whole.stop - whole.start < SAMPLES_MIN:
+        raise BadWindowError(f"{whole.stop - whole.start} samples in a window")
+    where = samples(waveform.t_s[whole]) if where is None else where.part(whole)
     parts = [slice(max(0, a - 2), b + 2) for a, b in pairwise(marks)]
-    found = _all_points(waveform, edges_s, cycles, parts, where.mean_step_s if where.even else None)
-    edges_s = edges_s[: len(found) + 1]
-    first = found[0]
-    channels = np.empty((len(found), 2, len(first.z)))
-    for place, one in enumerate(found):
-        channels[place, 0], channels[place, 1] = one.z.real, one.z.imag
+    signal = _as_complex(waveform, whole)
+    points = _together(where, signal, edges_s, cycles, parts)
+    if points is None:
+        points = _one_by_one(waveform, edges_s, cycles, parts)
+    found, count = points.z.shape
+    edges_s, parts = edges_s[: found + 1], parts[:found]
     skew_s = float((waveform.current_t_s[parts[0]] - waveform.t_s[parts[0]]).mean())
-    duration_s = float(edges_s[-1] - edges_s[0]) / len(found)
-    mean_square, share = _mean_square(waveform, whole, where, edges_s, parts[: len(found)])
-    band = int(POWER_BAND * duration_s / first.spacing_s)
-    reach = min(int(BAND * duration_s / first.spacing_s), max(band, HARMONICS_MAX * cycles))
-    reach = min(reach, (channels.shape[2] - 1) // 2)
-    shares = first.spacing_s / duration_s, skew_s / duration_s
+    duration_s = float(edges_s[-1] - edges_s[0]) / found
+    mean_square, share = _mean_square(where, whole.start, signal, edges_s, parts)
+    band = int(POWER_BAND * duration_s / points.spacing_s)
+    reach = min(int(BAND * duration_s / points.spacing_s), max(band, HARMONICS_MAX * cycles))
+    reach = min(reach, (count - 1) // 2)
+    shares = points.spacing_s / duration_s, skew_s / duration_s
     return Spectra(
-        lines=_lines(channels, reach + 1, first.fine, *shares),
+        lines=_lines(points.z, reach + 1, points.fine, *shares),
         band=min(band, reach + 1),
         mean_square=mean_square,
         noise_share=share,
-        cycle_phasor=_cycle_phasor(channels[:, 0], cycles),
-        cycle_sampled=_cycle_sampled(found, cycles),
+        noise_max=waveform.noise_max,
+        cycle_phasor=_cycle_phasor(points.z, cycles),
+        cycle_sampled=_cycle_sampled(points.holes, cycles),
         end_ns=(waveform.start_ns + np.rint(edges_s[1:] * 1e9).astype(np.int64)).tolist(),
-        gap_s=[one.gap_s for one in found],
-        sampling_hz=1 / first.spacing_s,
-        flags=_flags(waveform, whole, found),
+        gap_s=points.gap_s,
+        sampling_hz=1 / points.spacing_s,
+        flags=_flags(waveform.quality, parts, points.gap_s),
     )
 
 
-def _all_points(
-    waveform: Waveform,
+def _together(
+    where: Samples,
+    signal: NDArray[np.complex128],
     edges_s: NDArray[np.float64],
     cycles: int,
     parts: list[slice],
-    even_s: float | None,
-) -> list[_Points]:
-    """The first window, and as many of those behind it as are like it.
+) -> _Points | None:
+    """The windows in one go; None where a hole is in the samples, or they do not reach."""
+    spacing_s, widest_s, mostly_even = _spacing(where)
+    durations_s = edges_s[1:] - edges_s[:-1]
+    counts = [grid_length(duration / spacing_s, cycles) for duration in durations_s.tolist()]
+    count, found = counts[0], len(counts)
+    while counts[found - 1] != count:
+        found -= 1
+    grid_s = np.multiply.outer(durations_s[:found] / count, _whole_numbers(count))
+    grid_s += edges_s[:found, np.newaxis]
+    hole = widest_s > GAP_SPACINGS * spacing_s or parts[0].stop - parts[0].start < SAMPLES_MIN
+    if hole or where.t_s[0] > grid_s[0, 0] or where.t_s[-1] < grid_s[-1, -1]:
+        return None
+    fine = mostly_even and float(durations_s[0]) >= FINE_SAMPLES * cycles * spacing_s
+    z = (linear if fine else cubic)(where.t_s, signal, grid_s.reshape(-1))
+    return _Points(z.reshape(found, count), fine, [None] * found, [0.0] * found, spacing_s)
 
-    ``parts`` are their samples, ``even_s`` the spacing where all have the same.
-    """
+
+def _one_by_one(
+    waveform: Waveform, edges_s: NDArray[np.float64], cycles: int, parts: list[slice]
+) -> _Points:
+    """The first window, and as many of those behind it as are like it; ``parts`` their samples."""
     found: list[_Points] = []
-    for (begin_s, end_s), part in zip(pairwise(edges_s.tolist()), parts, strict=True):
+    for span_s, part in zip(pairwise(edges_s.tolist()), parts, strict=True):
         try:
-            one = _points(waveform, (begin_s, end_s), part, cycles, even_s)
+            one = _points(waveform, span_s, part, cycles)
         except BadWindowError:
             if not found:
                 raise
             break
-        if found and (len(one.z) != len(found[0].z) or one.fine != found[0].fine):
+        if found and (one.z.shape != found[0].z.shape or one.fine != found[0].fine):
             break
         found.append(one)
-    return found
+    return _Points(
+        np.concatenate([one.z for one in found]),
+        found[0].fine,
+        [one.holes[0] for one in found],
+        [one.gap_s[0] for one in found],
+        found[0].spacing_s,
+    )
 
 
 def _points(
-    waveform: Waveform,
-    span_s: tuple[float, float],
-    sampled: slice,
-    cycles: int,
-    even_s: float | None,
+    waveform: Waveform, span_s: tuple[float, float], sampled: slice, cycles: int
 ) -> _Points:
     """One window on evenly spaced points, its holes filled from its other cycles."""
     start_s, duration_s = span_s[0], span_s[1] - span_s[0]
     t_s = waveform.t_s[sampled]
     _assert_covered(t_s, start_s, duration_s)
-    spacing_s, widest_s, mostly_even = (even_s, even_s, True) if even_s else _spacing(t_s)
+    spacing_s, widest_s, mostly_even = _spacing(samples(t_s))
     count = grid_length(duration_s / spacing_s, cycles)
     grid_s = _whole_numbers(count) * (duration_s / count)
     grid_s += start_s
@@ -164,66 +188,69 @@ def _points(
         if gap_s > (MISSING_MAX if cycles >= FILL_CYCLES_MIN else 0.0) * duration_s:
             raise BadWindowError(f"{gap_s:.3f} s of {duration_s:.3f} s were not sampled")
         z = _fill(z, holes, cycles) if holes.any() else z
-    return _Points(z, fine, holes, gap_s, sampled, spacing_s)
+    return _Points(z[np.newaxis], fine, [holes], [gap_s], spacing_s)
 
 
 def _mean_square(
-    waveform: Waveform,
-    whole: slice,
     where: Samples,
+    first: int,
+    signal: NDArray[np.complex128],
     edges_s: NDArray[np.float64],
     parts: list[slice],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean squares of both channels, (n, 2), and what a mean leaves of white noise, (n,).
 
     A window's cycles are whole, so the current's, sampled a little later, may be weighted as if
-    they were the voltage's.
+    they were the voltage's. ``first`` is the waveform's sample that ``where`` begins with.
     """
-    to = instants(where, edges_s)
-    channels = (waveform.voltage_v[whole], waveform.current_a[whole])
-    squares = [means(where, values * values, to) for values in channels]
-    inner = [slice(part.start - whole.start, part.stop - whole.start) for part in parts]
-    return np.array(squares).T, np.array([noise_share(where, part) for part in inner])
+    squares = np.empty((2, len(signal)))
+    np.square(signal.real, out=squares[0])
+    np.square(signal.imag, out=squares[1])
+    mean = means(where, squares, instants(where, edges_s))
+    end = len(signal)
+    inner = [slice(part.start - first, min(part.stop - first, end)) for part in parts]
+    return mean.T, np.array([noise_share(where, part) for part in inner])
 
 
-def _cycle_phasor(voltage_v: NDArray[np.float64], cycles: int) -> NDArray[np.complex128]:
-    """The fundamental in each cycle, (n, cycles), from (n, points)."""
-    count = voltage_v.shape[1] // cycles
-    parts = voltage_v.reshape(len(voltage_v), cycles, count) @ _one_turn(count)
+def _cycle_phasor(z: NDArray[np.complex128], cycles: int) -> NDArray[np.complex128]:
+    """The voltage's fundamental in each cycle, (n, cycles), from (n, points)."""
+    count = z.shape[1] // cycles
+    parts = np.ascontiguousarray(z.real).reshape(len(z), cycles, count) @ _one_turn(count)
     return parts.view(np.complex128)[..., 0]
 
 
-def _cycle_sampled(points: list[_Points], cycles: int) -> NDArray[np.bool_]:
-    result = np.ones((len(points), cycles), np.bool_)
-    for place, one in enumerate(points):
-        if one.holes is not None:
-            result[place] = ~one.holes.reshape(cycles, -1).any(axis=1)
+def _cycle_sampled(holes: list[NDArray[np.bool_] | None], cycles: int) -> NDArray[np.bool_]:
+    result = np.ones((len(holes), cycles), np.bool_)
+    for place, missing in enumerate(holes):
+        if missing is not None:
+            result[place] = ~missing.reshape(cycles, -1).any(axis=1)
     return result
 
 
-def _flags(waveform: Waveform, whole: slice, points: list[_Points]) -> list[Quality]:
-    quality = waveform.quality[whole]
-    if not quality.any():
-        return [Quality.GAP if one.gap_s else Quality.GOOD for one in points]
-    bits = [int(np.bitwise_or.reduce(waveform.quality[one.sampled])) for one in points]
-    return [
-        Quality(bit | (Quality.GAP if one.gap_s else 0))
-        for bit, one in zip(bits, points, strict=True)
-    ]
+def _flags(
+    quality: NDArray[np.uint16], parts: list[slice], gap_s: Sequence[float]
+) -> list[Quality]:
+    found = [Quality.GAP if gap else Quality.GOOD for gap in gap_s]
+    if not quality[parts[0].start : parts[-1].stop].max():
+        return found
+    bits = [int(np.bitwise_or.reduce(quality[part])) for part in parts]
+    return [flag | Quality(bit) for flag, bit in zip(found, bits, strict=True)]
 
 
 def _lines(
-    channels: NDArray[np.float64], count: int, fine: bool, spacing: float, skew: float
+    z: NDArray[np.complex128], count: int, fine: bool, spacing: float, skew: float
 ) -> NDArray[np.complex128]:
-    """Spectra of both channels, (n, 2, count), from their points, (n, 2, points).
+    """Spectra of both channels, (n, 2, count), from their points, (n, points).
 
     ``spacing`` of the samples and ``skew`` of the channels are in shares of the window. They
     hardly change from one window to the next; rounded to 8 and 9 digits they turn the 12th bin
     by less than a millionth of a degree.
     """
-    transform = np.fft.rfft(channels)[:, :, :count]
-    points = channels.shape[2]
-    lines: NDArray[np.complex128] = transform * _corrections(
+    points = z.shape[1]
+    channels = z.view(np.float64).reshape(len(z), points, 2).swapaxes(1, 2)
+    transform = np.empty((len(z), 2, points // 2 + 1), np.complex128)
+    np.fft.rfft(channels, out=transform)
+    lines: NDArray[np.complex128] = transform[:, :, :count] * _corrections(
         points, count, fine, round(spacing, 8), round(skew, 9)
     )
     return lines
@@ -251,16 +278,18 @@ def _as_complex(waveform: Waveform, sampled: slice) -> NDArray[np.complex128]:
     return signal
 
 
-def _spacing(t_s: NDArray[np.float64]) -> tuple[float, float, bool]:
+def _spacing(where: Samples) -> tuple[float, float, bool]:
     """The usual and the widest spacing, and whether few enough are wide for the linear kernel."""
-    spacing_s = np.diff(t_s)
-    widest_s, mean_s = float(spacing_s.max()), float(t_s[-1] - t_s[0]) / len(spacing_s)
+    mean_s, spacing_s = where.mean_step_s, where.step_s
+    if where.even:
+        return mean_s, mean_s, True
+    widest_s = float(spacing_s.max())
     if widest_s < EVEN * mean_s:
         return mean_s, widest_s, True
     middle = len(spacing_s) // 2
     usual_s = float(np.partition(spacing_s, middle)[middle])
     wide = np.count_nonzero(spacing_s > WIDE * usual_s)
-    return usual_s, widest_s, bool(wide <= WIDE_SHARE * len(t_s))
+    return usual_s, widest_s, bool(wide <= WIDE_SHARE * len(spacing_s))
 
 
 @lru_cache(maxsize=16)

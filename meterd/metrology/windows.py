@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterd.metrology.locking import RETUNE, RETUNE_MAX, Lock, refined_hz
+from meterd.metrology.mean_squares import Samples
 from meterd.metrology.quantities import MEAN_SQUARE, Timing, quantify
 from meterd.metrology.resample import Spectra, spectra
 from meterd.model import HalfCycles, Quantities, Waveform
@@ -30,9 +31,17 @@ class Measured:
 
 
 def measure(
-    waveform: Waveform, lock: Lock, cycles: int, count: int, *, mains_min_v: float
+    waveform: Waveform,
+    lock: Lock,
+    cycles: int,
+    count: int,
+    *,
+    mains_min_v: float,
+    where: Samples | None = None,
 ) -> tuple[Measured, Lock]:
     """Measure up to ``count`` windows and say where the next begins.
+
+    ``where`` is how the waveform's samples stand, if that is known already.
 
     A window's duration reaches to the next, so that all of them are the time that passed.
 
@@ -41,7 +50,7 @@ def measure(
     """
     for _ in range(RETUNE_MAX):
         edges_s, cut_hz = _cut(lock, cycles, count)
-        spectrum = spectra(waveform, edges_s, cycles)
+        spectrum = spectra(waveform, edges_s, cycles, where)
         alive = _alive(spectrum, cycles, mains_min_v)
         if not alive[0]:
             return _dead(waveform, lock, edges_s[:2], spectrum, cycles, mains_min_v)
