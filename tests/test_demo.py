@@ -157,7 +157,7 @@ def test_a_program_that_dies_is_named_with_its_last_lines(tmp_path: Path) -> Non
         assert session_members(run.process.pid) == []
     last = run.said().partition("Error: ")[2]
     assert last.startswith("meterd ended (by signal SIGKILL); its last lines:\n")
-    assert "meterd.daemon: " in last
+    assert "meterd.main: " in last
 
 
 @contextmanager
