@@ -202,7 +202,9 @@ def _create_exception_resolution() -> None:
             name=op.f("ck_exception_resolution_method"),
         ),
         sa.CheckConstraint(
-            "(decision = 'edited') = (import_j IS NOT NULL AND export_j IS NOT NULL)",
+            "(import_j IS NULL) = (export_j IS NULL) "
+            "AND (decision <> 'edited' OR import_j IS NOT NULL) "
+            "AND (decision IN ('edited', 'estimated') OR import_j IS NULL)",
             name=op.f("ck_exception_resolution_edit"),
         ),
         sa.ForeignKeyConstraint(

@@ -13,6 +13,7 @@ from server.hashing import SlowHashing
 from server.registry import claims, customers, meters, supply
 from server.registry.values import Person, Registers, Terms, UsagePoint, require_registers
 from server.schema import CUSTOMER, METER, METER_INSTALL
+from server.validation import due
 
 FINAL_READING_AGE_MAX_S = 24 * 3600
 HOUR_S = 3600
@@ -188,6 +189,9 @@ def _take_down(
         )
     )
     retire(connection, install.meter_id, now_utc_s)
+    last = history.latest(connection, install.meter_id)
+    if last is not None:  # its last quarter of an hour ends now
+        due.mark(connection, install.meter_id, last["stream"], last["seq"], last["seq"])
     return install.meter_id, install.serial, final
 
 

@@ -121,7 +121,7 @@ EXCEPTION_RESOLUTION = Table(
     Column("ordinal", BIG, primary_key=True),
     Column("decision", Text, nullable=False),
     Column("method", Text),  # of an estimate
-    Column("import_j", BIG),  # of an edit: the energy of that time
+    Column("import_j", BIG),  # of an edit, or an estimate of energy: what is counted
     Column("export_j", BIG),
     Column("reason", Text, nullable=False),
     Column("who", Text, nullable=False),
@@ -135,7 +135,10 @@ EXCEPTION_RESOLUTION = Table(
     ),
     CheckConstraint("(decision = 'estimated') = (method IS NOT NULL)", name="method"),
     CheckConstraint(
-        "(decision = 'edited') = (import_j IS NOT NULL AND export_j IS NOT NULL)", name="edit"
+        "(import_j IS NULL) = (export_j IS NULL) "
+        "AND (decision <> 'edited' OR import_j IS NOT NULL) "
+        "AND (decision IN ('edited', 'estimated') OR import_j IS NULL)",
+        name="edit",
     ),
     sqlite_strict=True,
 )
