@@ -95,15 +95,12 @@ def _head(connection: object, meter_id: int, row: Told) -> None:
     )
 
 
-def validate(served: Served, readings_max: int = 1000) -> int:
-    """Validate all that is due in steps; returns how many intervals were made."""
-    made = 0
-    while True:
+def validate(served: Served, readings_max: int = 1000) -> None:
+    """Validate all that is due in steps."""
+    after = None
+    while served.rows("SELECT 1 FROM validation_due"):
         with writing(served.database) as connection:
-            progress = work.step(connection, served.clock(), readings_max)
-        if progress is None:
-            return made
-        made += progress.intervals
+            after = work.step(connection, served.clock(), readings_max, after)
 
 
 def intervals(served: Served, meter_id: int) -> list[tuple[int, int, int, int, int]]:

@@ -26,7 +26,7 @@ from server.validation.rules import SLOT_S, Finding, service_max_w, steps
 from server.validation.store import Offset
 
 BEFORE_FIRST, BEHIND_LAST = 0, 2**40
-NEAR_KNOTS = (8, 128, 1000)
+NEAR_KNOTS = (2, 32, 1000)
 """Readings looked at to find the one before a quarter of an hour began: a meter that writes each
 second needs 900."""
 REFERENCE_S = 7 * 24 * 3600
@@ -105,26 +105,44 @@ def around(
 ) -> Stretch:
     """The touched readings, the ones before and behind them, and those in the same quarters of
     an hour as these; with what was read by hand at the ends of the install."""
-    back = _context(connection, install, known, touched[0], forward=False)
-    ahead = _context(connection, install, known, touched[-1], forward=True)
-    inside = [knot for knot in (*reversed(back), *touched, *ahead) if _hangs(install, knot)]
+    back, first = _context(connection, install, known, touched[0], forward=False)
+    ahead, last = _context(connection, install, known, touched[-1], forward=True)
+    return _stretch(install, [*reversed(back), *touched, *ahead], first, last)
+
+
+def beside(connection: Connection, install: Install, known: list[Stream], knot: Knot) -> Stretch:
+    """A reading with the ones counted right before and behind it."""
+    place = (knot.ordinal, knot.seq)
+    back, ahead = (
+        knots.neighbours(connection, install.meter_id, known, place, forward=forward, limit=1)
+        for forward in (False, True)
+    )
+    return _stretch(install, [*back, knot, *ahead], not back, not ahead)
+
+
+def _stretch(install: Install, whole: list[Knot], first: bool, last: bool) -> Stretch:
+    """What of it hangs at the usage point; ``first``, ``last``: the meter has no others there."""
+    inside = [knot for knot in whole if _hangs(install, knot)]
     if not inside:
         return Stretch([], begins=False, ends=False)
-    begins = not _neighbour_hangs(connection, install, known, inside[0], forward=False)
-    ends = not _neighbour_hangs(connection, install, known, inside[-1], forward=True)
+    begins = first or inside[0] is not whole[0]
+    ends = last or inside[-1] is not whole[-1]
     if begins and install.start is not None:
-        first = Knot(0, "", BEFORE_FIRST, install.from_utc_s, 0, 0.0, None, *install.start)
-        inside = [first, *(knot for knot in inside if knot.utc_s > first.utc_s)]
+        start = Knot(0, "", BEFORE_FIRST, install.from_utc_s, 0, 0.0, None, *install.start)
+        inside = [start, *(knot for knot in inside if knot.utc_s > start.utc_s)]
     if ends and install.final is not None and install.to_utc_s is not None:
-        last = Knot(0, "", BEHIND_LAST, install.to_utc_s, 0, 0.0, None, *install.final)
-        inside = [*(knot for knot in inside if knot.utc_s < last.utc_s), last]
+        final = Knot(0, "", BEHIND_LAST, install.to_utc_s, 0, 0.0, None, *install.final)
+        inside = [*(knot for knot in inside if knot.utc_s < final.utc_s), final]
     return Stretch(inside, begins, ends and install.final is not None)
 
 
 def _context(
     connection: Connection, install: Install, known: list[Stream], knot: Knot, *, forward: bool
-) -> list[Knot]:
-    """The reading next to this one, and on to the end of its quarter of an hour."""
+) -> tuple[list[Knot], bool]:
+    """The reading next to this one, and on to the end of its quarter of an hour.
+
+    Also whether there are no more.
+    """
     found: list[Knot] = []
     place = (knot.ordinal, knot.seq)
     for limit in NEAR_KNOTS:
@@ -133,10 +151,10 @@ def _context(
         )
         for count, other in enumerate(found, 1):
             if _beyond(found[0], other, forward=forward):
-                return found[:count]
+                return found[:count], False
         if len(found) < limit:
-            break
-    return found
+            return found, True
+    return found, False
 
 
 def _beyond(near: Knot, far: Knot, *, forward: bool) -> bool:
@@ -144,14 +162,6 @@ def _beyond(near: Knot, far: Knot, *, forward: bool) -> bool:
     if forward:
         return far.utc_s >= -(-near.utc_s // SLOT_S) * SLOT_S
     return far.utc_s <= near.utc_s // SLOT_S * SLOT_S
-
-
-def _neighbour_hangs(
-    connection: Connection, install: Install, known: list[Stream], knot: Knot, *, forward: bool
-) -> bool:
-    place = (knot.ordinal, knot.seq)
-    found = knots.neighbours(connection, install.meter_id, known, place, forward=forward, limit=1)
-    return bool(found) and _hangs(install, found[0])
 
 
 def _hangs(install: Install, knot: Knot) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 from sqlalchemy.dialects import sqlite
 
 from server.schema import VALIDATION_DUE
@@ -35,9 +35,13 @@ def mark(connection: Connection, meter_id: int, stream: str, from_seq: int, to_s
     )
 
 
-def first(connection: Connection) -> Due | None:
-    """Some of what is due; None if nothing is."""
-    row = connection.execute(select(VALIDATION_DUE).limit(1)).one_or_none()
+def behind(connection: Connection, after: Due | None) -> Due | None:
+    """What is due of the stream behind another, in the order of the key; None if nothing is."""
+    key = tuple_(VALIDATION_DUE.c.meter_id, VALIDATION_DUE.c.stream)
+    query = select(VALIDATION_DUE).order_by(*VALIDATION_DUE.primary_key).limit(1)
+    if after is not None:
+        query = query.where(key > (after.meter_id, after.stream))
+    row = connection.execute(query).one_or_none()
     return None if row is None else Due(*row)
 
 

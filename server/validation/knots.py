@@ -7,12 +7,13 @@ passed over; its energy shows in the registers of the next one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
+from sqlalchemy import Connection, TextClause, select, text
 
 from server.dates import CLOCKS_DATED
-from server.schema import READING, READING_DATE, STREAM_HEAD
+from server.schema import STREAM_HEAD
+from server.wire import SEQ_MAX
 
 AHEAD_MAX_S = 24 * 3600
 
@@ -48,13 +49,39 @@ def streams(connection: Connection, meter_id: int) -> list[Stream]:
     return [Stream(*row) for row in connection.execute(query)]
 
 
+_PLACED = (
+    "(r.clock NOT IN ({clocks}) OR d.seq IS NOT NULL) "
+    f"AND coalesce(d.dated_utc_s, r.end_utc_s) <= r.received_utc_s + {AHEAD_MAX_S}"
+).format(clocks=", ".join(f"'{clock}'" for clock in CLOCKS_DATED))
+_KNOTS = (
+    "SELECT r.seq, coalesce(d.dated_utc_s, r.end_utc_s), r.interval_s, r.measured_s, r.power_w, "
+    "r.import_j, r.export_j FROM reading r LEFT JOIN reading_date d "
+    "ON d.meter_id = r.meter_id AND d.stream = r.stream AND d.seq = r.seq "
+    "WHERE r.meter_id = :meter_id AND r.stream = :stream AND r.seq >= :from_seq "
+    f"AND r.seq <= :to_seq AND {_PLACED} ORDER BY r.seq "
+)
+_UP, _DOWN = text(_KNOTS + "LIMIT :most"), text(_KNOTS + "DESC LIMIT :most")
+"""Text, for these run for each reading that comes and building them takes longer than they do."""
+_LAST = text(
+    "SELECT stream, seq FROM ("
+    "SELECT * FROM (SELECT r.stream, r.seq, r.end_utc_s AS utc_s FROM reading r "
+    "LEFT JOIN reading_date d ON d.meter_id = r.meter_id AND d.stream = r.stream "
+    "AND d.seq = r.seq WHERE r.meter_id = :meter_id AND r.end_utc_s <= :utc_s "
+    f"AND d.seq IS NULL AND {_PLACED} ORDER BY r.end_utc_s DESC, r.seq DESC LIMIT 1) AS a "
+    "UNION ALL "
+    "SELECT * FROM (SELECT d.stream, d.seq, d.dated_utc_s AS utc_s FROM reading_date d "
+    "JOIN reading r ON d.meter_id = r.meter_id AND d.stream = r.stream "
+    "AND d.seq = r.seq WHERE d.meter_id = :meter_id AND d.dated_utc_s <= :utc_s "
+    f"AND {_PLACED} ORDER BY d.dated_utc_s DESC, d.seq DESC LIMIT 1) AS b"
+    ") AS c ORDER BY utc_s DESC, seq DESC LIMIT 1"
+)
+
+
 def between(
     connection: Connection, meter_id: int, stream: Stream, from_seq: int, to_seq: int, limit: int
 ) -> list[Knot]:
     """The readings of these numbers, at most ``limit``."""
-    numbers = READING.c.seq.between(from_seq, to_seq)
-    query = _query(meter_id, stream, numbers).order_by(READING.c.seq).limit(limit)
-    return _knots(connection, query, stream)
+    return _knots(connection, _UP, meter_id, stream, (from_seq, to_seq, limit))
 
 
 def neighbours(
@@ -71,85 +98,37 @@ def neighbours(
     found: list[Knot] = []
     for stream in known if forward else reversed(known):
         if stream.ordinal == ordinal:
-            numbers = READING.c.seq > seq if forward else READING.c.seq < seq
+            numbers = (seq + 1, SEQ_MAX) if forward else (1, seq - 1)
         elif (stream.ordinal > ordinal) == forward:
-            numbers = READING.c.seq > 0
+            numbers = (1, SEQ_MAX)
         else:
             continue
-        order = READING.c.seq.asc() if forward else READING.c.seq.desc()
-        query = _query(meter_id, stream, numbers).order_by(order).limit(limit - len(found))
-        found += _knots(connection, query, stream)
+        most = limit - len(found)
+        found += _knots(connection, _UP if forward else _DOWN, meter_id, stream, (*numbers, most))
         if len(found) >= limit:
             break
     return found
 
 
-def last_until(connection: Connection, meter_id: int, utc_s: int) -> Knot | None:
+def last_until(
+    connection: Connection, meter_id: int, known: Sequence[Stream], utc_s: int
+) -> Knot | None:
     """The last reading that is dated at or before a moment."""
-    by_meter = (
-        select(READING.c.stream, READING.c.seq, READING.c.end_utc_s)
-        .where(
-            READING.c.meter_id == meter_id,
-            READING.c.end_utc_s <= utc_s,
-            READING.c.clock.not_in(CLOCKS_DATED),
-            _plausible(READING.c.end_utc_s),
-        )
-        .order_by(READING.c.end_utc_s.desc(), READING.c.seq.desc())
-        .limit(1)
-    )
-    by_anchor = (
-        select(READING_DATE.c.stream, READING_DATE.c.seq, READING_DATE.c.dated_utc_s)
-        .join(READING, _same_row())
-        .where(
-            READING_DATE.c.meter_id == meter_id,
-            READING_DATE.c.dated_utc_s <= utc_s,
-            _plausible(READING_DATE.c.dated_utc_s),
-        )
-        .order_by(READING_DATE.c.dated_utc_s.desc(), READING_DATE.c.seq.desc())
-        .limit(1)
-    )
-    rows = [*connection.execute(by_meter), *connection.execute(by_anchor)]
-    if not rows:
+    row = connection.execute(_LAST, {"meter_id": meter_id, "utc_s": utc_s}).one_or_none()
+    if row is None:
         return None
-    stream_name, seq, _ = max(rows, key=lambda row: row[2])
-    named = {stream.name: stream for stream in streams(connection, meter_id)}
-    return between(connection, meter_id, named[stream_name], seq, seq, 1)[0]
+    (stream,) = (each for each in known if each.name == row.stream)
+    return between(connection, meter_id, stream, row.seq, row.seq, 1)[0]
 
 
-def _plausible(utc_s: ColumnElement[Any]) -> ColumnElement[bool]:
-    return utc_s <= READING.c.received_utc_s + AHEAD_MAX_S
-
-
-def _same_row() -> ColumnElement[bool]:
-    return (
-        (READING_DATE.c.meter_id == READING.c.meter_id)
-        & (READING_DATE.c.stream == READING.c.stream)
-        & (READING_DATE.c.seq == READING.c.seq)
-    )
-
-
-def _query(meter_id: int, stream: Stream, numbers: ColumnElement[bool]) -> Select[Any]:
-    utc_s = func.coalesce(READING_DATE.c.dated_utc_s, READING.c.end_utc_s)
-    return (
-        select(
-            READING.c.seq,
-            utc_s,
-            READING.c.interval_s,
-            READING.c.measured_s,
-            READING.c.power_w,
-            READING.c.import_j,
-            READING.c.export_j,
-        )
-        .outerjoin(READING_DATE, _same_row())
-        .where(
-            READING.c.meter_id == meter_id,
-            READING.c.stream == stream.name,
-            numbers,
-            or_(READING.c.clock.not_in(CLOCKS_DATED), READING_DATE.c.seq.is_not(None)),
-            _plausible(utc_s),
-        )
-    )
-
-
-def _knots(connection: Connection, query: Select[Any], stream: Stream) -> list[Knot]:
-    return [Knot(stream.ordinal, stream.name, *row) for row in connection.execute(query)]
+def _knots(
+    connection: Connection,
+    query: TextClause,
+    meter_id: int,
+    stream: Stream,
+    numbers: tuple[int, int, int],
+) -> list[Knot]:
+    from_seq, to_seq, most = numbers
+    values = {"from_seq": from_seq, "to_seq": to_seq, "most": most}
+    rows = connection.execute(query, {"meter_id": meter_id, "stream": stream.name} | values)
+    return [Knot(stream.ordinal, stream.name, *row) for row in rows]

@@ -24,7 +24,7 @@ from server.validation.curve import (
     Vertex,
     energy_at,
 )
-from server.validation.knots import Knot
+from server.validation.knots import Knot, Stream
 from server.validation.rules import SLOT_S
 
 
@@ -90,7 +90,8 @@ def _of_install(connection: Connection, install: Install, utc_s: int) -> Registe
     """By the meter's own registers plus what was decided."""
     meter_id = install.meter_id
     until_s = utc_s if install.to_utc_s is None else min(utc_s, install.to_utc_s)
-    last = knots.last_until(connection, meter_id, until_s)
+    known = knots.streams(connection, meter_id)
+    last = knots.last_until(connection, meter_id, known, until_s)
     if last is not None and last.utc_s < install.from_utc_s:
         last = None
     quality = RAW if last is not None and _is_due(connection, meter_id, last) else VALID
@@ -102,7 +103,7 @@ def _of_install(connection: Connection, install: Install, utc_s: int) -> Registe
         if install.start is None:
             return None
         return _value(install.start, None, VALID, meter_id, install.from_utc_s)
-    registers, found = _between(connection, install, last, until_s)
+    registers, found = _between(connection, install, known, last, until_s)
     quality = max(quality, found, key=WORST_LAST.index)
     return _value(registers, last, quality, meter_id, last.utc_s)
 
@@ -115,11 +116,10 @@ def _value(
 
 
 def _between(
-    connection: Connection, install: Install, last: Knot, utc_s: int
+    connection: Connection, install: Install, known: list[Stream], last: Knot, utc_s: int
 ) -> tuple[tuple[int, int], int]:
     """In the line from the reading at or before a moment to the one after it."""
-    known = knots.streams(connection, install.meter_id)
-    stretch = chain.around(connection, install, known, [last]).knots
+    stretch = chain.beside(connection, install, known, last).knots
     found = rules.findings(stretch, install.max_w)
     verdicts = exceptions.verdicts(
         connection, install.meter_id, stretch[0].utc_s, max(knot.utc_s for knot in stretch)

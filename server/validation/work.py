@@ -6,8 +6,6 @@ came: each step looks at readings with those around them and stores what follows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection
 
 from server.validation import chain, due, exceptions, knots, quiet, rules, store
@@ -21,20 +19,35 @@ READINGS_MAX = 1000
 """Readings in one step: it keeps the write lock for some tens of milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What one step looked at and made."""
+class StepError(Exception):
+    """Validation of these readings failed, which is a fault of ours; others can go on."""
 
-    readings: int
-    intervals: int
+    def __init__(self, due: Due) -> None:
+        super().__init__(str(due))
+        self.due = due
 
 
 def step(
-    connection: Connection, now_utc_s: int, readings_max: int = READINGS_MAX
-) -> Progress | None:
-    """Validate some of what is due in the caller's transaction; None if nothing is."""
-    found = due.first(connection)
-    return None if found is None else validate(connection, found, now_utc_s, readings_max)
+    connection: Connection,
+    now_utc_s: int,
+    readings_max: int = READINGS_MAX,
+    after: Due | None = None,
+) -> Due | None:
+    """Validate some of the stream behind ``after`` in the caller's transaction.
+
+    Returns of which stream; None if there is none behind it, so that the next begins anew.
+
+    Raises:
+        StepError: it could not be done; the transaction must be given up.
+    """
+    found = due.behind(connection, after)
+    if found is None:
+        return None
+    try:
+        validate(connection, found, now_utc_s, readings_max)
+    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+        raise StepError(found) from error
+    return found
 
 
 def meter(connection: Connection, meter_id: int, now_utc_s: int) -> None:
@@ -43,8 +56,11 @@ def meter(connection: Connection, meter_id: int, now_utc_s: int) -> None:
         validate(connection, found, now_utc_s, found.to_seq - found.from_seq + 1)
 
 
-def validate(connection: Connection, found: Due, now_utc_s: int, readings_max: int) -> Progress:
-    """Validate the first readings of a range, and note what of it is left."""
+def validate(connection: Connection, found: Due, now_utc_s: int, readings_max: int) -> int:
+    """Validate the first readings of a range, and note what of it is left.
+
+    Returns how many intervals are new.
+    """
     install = chain.install_of(connection, found.meter_id)
     known = knots.streams(connection, found.meter_id)
     touched: list[Knot] = []
@@ -63,7 +79,7 @@ def validate(connection: Connection, found: Due, now_utc_s: int, readings_max: i
         made = _revise(connection, install, known, touched, now_utc_s)
     whole = len(touched) < readings_max or touched[-1].seq >= found.to_seq
     due.done(connection, found, None if whole else touched[-1].seq + 1)
-    return Progress(len(touched), made)
+    return made
 
 
 def _revise(
