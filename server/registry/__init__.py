@@ -19,6 +19,7 @@ from server.registry.customers import (
     create_customer,
     require_password,
 )
+from server.registry.importing import BadLine, Report, import_supplies
 from server.registry.meters import (
     InstalledMeter,
     create_meter,
@@ -48,6 +49,7 @@ __all__ = [
     "TIME_ZONE_DEFAULT",
     "USER_NAME_PATTERN",
     "Alta",
+    "BadLine",
     "Baja",
     "Exchange",
     "Final",
@@ -55,6 +57,7 @@ __all__ = [
     "OpenClaim",
     "Person",
     "Registers",
+    "Report",
     "Terms",
     "UsagePoint",
     "add_account",
@@ -68,6 +71,7 @@ __all__ = [
     "create_meter",
     "exchange",
     "fits",
+    "import_supplies",
     "meter_named",
     "meter_of",
     "meters_of",

@@ -82,6 +82,38 @@ def alta(
         AlreadyExistsError: the serial is taken, or an agreement or a meter is there already.
         NotFoundError: no such customer.
     """
+    made = supplied(
+        connection,
+        customer=customer,
+        place=place,
+        terms=terms,
+        serial=serial,
+        now_utc_s=now_utc_s,
+        start=start,
+    )
+    code, expires_utc_s = claims.create_claim_code(
+        connection, hashing, serial=serial, now_utc_s=now_utc_s
+    )
+    return Alta(*made, code, expires_utc_s)
+
+
+def supplied(
+    connection: Connection,
+    *,
+    customer: Person | int,
+    place: UsagePoint,
+    terms: Terms,
+    serial: str,
+    now_utc_s: int,
+    start: Registers | None = None,
+) -> tuple[int, int, int, int, int]:
+    """An alta without a claim code, which takes a while to make.
+
+    Returns the ids of customer, account, usage point, agreement and meter.
+
+    Raises:
+        SettingError, AlreadyExistsError, NotFoundError: as ``alta``.
+    """
     customer_id = _customer(connection, customer, now_utc_s)
     account_id = customers.open_account(connection, customer_id, now_utc_s)
     point_id = supply.put_point(connection, place)
@@ -93,10 +125,7 @@ def alta(
     meter_id = meters.hang(
         connection, serial=serial, point_id=point_id, start=start, now_utc_s=now_utc_s
     )
-    code, expires_utc_s = claims.create_claim_code(
-        connection, hashing, serial=serial, now_utc_s=now_utc_s
-    )
-    return Alta(customer_id, account_id, point_id, agreement_id, meter_id, code, expires_utc_s)
+    return customer_id, account_id, point_id, agreement_id, meter_id
 
 
 def baja(
