@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from server import cli_meter, registry
+from server import cli_meter, cli_registry, cli_validation, registry
 from server.app import utc_s
 from server.cli_common import database_option, json_option, opened_database, sentences, show
 from server.db import writing
@@ -148,7 +148,9 @@ def create_customer(
 @click.option("--serial", required=True, help="The meter's serial number.")
 @click.option("--user", required=True, help="User name of the customer whose place it measures.")
 @click.option("--service-number", help="Number of the supply; default: the serial.")
-@click.option("--area", default="-", show_default=True, help="Zone or feeder, free text.")
+@click.option(
+    "--area", default="-", show_default=True, help="Zone or feeder; a new name is a zone."
+)
 @click.option(
     "--time-zone",
     default=registry.TIME_ZONE_DEFAULT,
@@ -202,7 +204,7 @@ def create_claim_code(database: str, serial: str, as_json: bool) -> None:
     _show_code(as_json, serial, code, expires_utc_s)
 
 
-for each in cli_meter.COMMANDS:
+for each in (*cli_meter.COMMANDS, *cli_registry.COMMANDS, *cli_validation.COMMANDS):
     main.add_command(each)
 
 

@@ -22,20 +22,25 @@ REDATED_ROWS_MAX = 100_000
 """Readings between two anchors: ten weeks of one a minute. Of more, the newest are dated."""
 
 
-def update(connection: Connection, meter_id: int, stream: str, rows: Sequence[wire.Row]) -> None:
-    """Date what ``rows``, just stored, let one date: themselves and those their anchors reach."""
+def update(
+    connection: Connection, meter_id: int, stream: str, rows: Sequence[wire.Row]
+) -> tuple[int, int] | None:
+    """Date what ``rows``, just stored, let one date: themselves and those their anchors reach.
+
+    Returns between which numbers dates may have changed; None: nowhere.
+    """
     anchors = [row.seq for row in rows if isinstance(row, wire.Event) and row.event == "anchor"]
     undated = [row.seq for row in rows if isinstance(row, wire.Reading) and _is_dated(row)]
     if not anchors and not undated:
-        return
+        return None
     first_seq, last_seq = min(anchors + undated), max(anchors + undated)
     before_seq, after_seq = _neighbours(connection, meter_id, stream, first_seq, last_seq)
     ties = _ties(connection, meter_id, stream, before_seq, after_seq)
     if not ties:
-        return
+        return None
     if anchors:  # they also reach the rows between them and the next anchors
         first_seq, last_seq = before_seq, after_seq
-    _date(connection, (meter_id, stream), first_seq, last_seq, ties)
+    return _date(connection, (meter_id, stream), first_seq, last_seq, ties)
 
 
 def _is_dated(row: wire.Reading) -> bool:
@@ -81,7 +86,7 @@ def _date(
     first_seq: int,
     last_seq: int,
     ties: dict[int, list[Tie]],
-) -> None:
+) -> tuple[int, int] | None:
     meter_id, stream = key
     query = (
         select(READING.c.seq, READING.c.boot, READING.c.boottime_ms)
@@ -101,6 +106,7 @@ def _date(
         assert utc_ms is not None
         dated.append((meter_id, stream, row.seq, max(0, (utc_ms + 500) // 1000)))
     _upsert(connection, dated)
+    return (dated[-1][2], dated[0][2]) if dated else None
 
 
 def _upsert(connection: Connection, dated: Iterable[tuple[int, str, int, int]]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import sqlite
 from server import dates, meter_commands, streams
 from server.schema import QUARANTINE, READING, RECORD_ROW
 from server.streams import Held, Meter
+from server.validation import due
 from server.wire import Event, Invalid, Other, Reading, Row
 
 QUARANTINED_PER_NUMBER_MAX = 8
@@ -71,11 +72,24 @@ def keep(
         if answer.result in ("conflict", "invalid"):
             _quarantine(connection, (meter_id, stream), arrival, answer, now_utc_s)
     rows = [arrival.decoded for arrival in stored if not isinstance(arrival.decoded, Invalid)]
-    dates.update(connection, meter_id, stream, rows)
+    dated = dates.update(connection, meter_id, stream, rows)
+    _mark_due(connection, (meter_id, stream), rows, dated)
     events = [row for row in rows if isinstance(row, Event)]
     meter_commands.answered(connection, meter_id, events, now_utc_s)
     held = streams.advance(connection, meter, stream, before, newest_reading_seq, now_utc_s)
     return held, answers
+
+
+def _mark_due(
+    connection: Connection,
+    key: tuple[int, str],
+    rows: Sequence[Row],
+    dated: tuple[int, int] | None,
+) -> None:
+    """Validation follows later, in steps of its own: here only what it has to look at is noted."""
+    numbers = [row.seq for row in rows if isinstance(row, Reading)] + list(dated or ())
+    if numbers:
+        due.mark(connection, *key, min(numbers), max(numbers))
 
 
 def _judge(arrival: Arrival, held: bytes | None) -> RowAnswer:

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meterd_journal import log_to_journal_or_stderr
-from server.app import create_app
+from server import validator
+from server.app import create_app, utc_s
 from server.db import close, open_database
 from server.errors import SettingError
 from server.migrate import require_current
@@ -84,7 +85,9 @@ def _load(database_url: str, settings: Settings, parent: int, *_: Any) -> WSGIAp
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until granian is ready to end in good order
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    return create_app(open_database(database_url), settings)
+    database = open_database(database_url)
+    validator.start(database, utc_s)
+    return create_app(database, settings)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -1,0 +1,83 @@
+"""Customers, their usage points, the meters that hang there, and what a meter proves itself by."""
+
+from server.registry.claims import (
+    CLAIM_CODE_GOOD_S,
+    OpenClaim,
+    canonical_code,
+    create_claim_code,
+    fits,
+    open_claim,
+    redeem,
+    revoke_credentials,
+)
+from server.registry.customers import (
+    PASSWORD_CHARACTERS_MAX,
+    PASSWORD_CHARACTERS_MIN,
+    add_account,
+    add_customer,
+    add_login,
+    create_customer,
+    require_password,
+)
+from server.registry.importing import BadLine, Report, import_supplies
+from server.registry.meters import (
+    InstalledMeter,
+    create_meter,
+    meter_named,
+    meter_of,
+    meters_of,
+    seen,
+)
+from server.registry.movements import Alta, Baja, Exchange, Final, alta, baja, exchange
+from server.registry.values import (
+    NO_AREA,
+    TEXT_CHARACTERS_MAX,
+    TIME_ZONE_DEFAULT,
+    USER_NAME_PATTERN,
+    Person,
+    Registers,
+    Terms,
+    UsagePoint,
+)
+
+__all__ = [
+    "CLAIM_CODE_GOOD_S",
+    "NO_AREA",
+    "PASSWORD_CHARACTERS_MAX",
+    "PASSWORD_CHARACTERS_MIN",
+    "TEXT_CHARACTERS_MAX",
+    "TIME_ZONE_DEFAULT",
+    "USER_NAME_PATTERN",
+    "Alta",
+    "BadLine",
+    "Baja",
+    "Exchange",
+    "Final",
+    "InstalledMeter",
+    "OpenClaim",
+    "Person",
+    "Registers",
+    "Report",
+    "Terms",
+    "UsagePoint",
+    "add_account",
+    "add_customer",
+    "add_login",
+    "alta",
+    "baja",
+    "canonical_code",
+    "create_claim_code",
+    "create_customer",
+    "create_meter",
+    "exchange",
+    "fits",
+    "import_supplies",
+    "meter_named",
+    "meter_of",
+    "meters_of",
+    "open_claim",
+    "redeem",
+    "require_password",
+    "revoke_credentials",
+    "seen",
+]
