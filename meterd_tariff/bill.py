@@ -203,7 +203,7 @@ def _require_lots(inputs: Inputs) -> None:
 
 
 def _result(inputs: Inputs, tariff: Tariff, import_j: int, export_j: int) -> Result:
-    netted = inputs.regime == "net_metering"
+    netted = inputs.regime == "medicion_neta"
     if netted and tariff.hours:
         raise TariffError(f"tariff {tariff.code} is by hours, and net metering here is not")
     bank = net(
@@ -215,7 +215,7 @@ def _result(inputs: Inputs, tariff: Tariff, import_j: int, export_j: int) -> Res
     )
     period_lines = charges(tariff, inputs.terms, inputs.period, bank.billed_j, inputs.hours)
     period_lines += expired_lines(bank.expired, inputs.expired_lots)
-    if inputs.regime in ("net_billing", "total_sale"):
+    if inputs.regime in ("facturacion_neta", "venta_total"):
         period_lines.append(_export_credit(inputs, tariff, export_j))
     lines = (*period_lines, *inputs.account_lines)
     return Result(

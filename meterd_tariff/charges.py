@@ -54,7 +54,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Dap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """*Derecho de alumbrado público*: a share of the subtotal, or an amount; after tax."""
 
-    percent: str | None = None
+    basis_points: int | None = None  # hundredths of a per cent
     fixed_cents: int | None = None
 
 
@@ -71,7 +71,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     summer_from_month: int | None = None
     region: str | None = None
-    border_tax: bool = False
+    tax_basis_points: int | None = None  # None: the tariff's
     dap: Dap | None = None
 
 
@@ -97,9 +97,11 @@ def charges(
         lines = _block_lines(tariff, terms, period, billed_j)
     lines += _fixed_lines(tariff, period)
     subtotal_cents = sum(line.cents for line in lines)
-    percent = tariff.tax.border_percent if terms.border_tax else tariff.tax.percent
-    tax_cents = share_cents(subtotal_cents, basis_points(percent))
-    lines.append(Line("tax", f"{tariff.tax.name} {percent} %", tax_cents))
+    tax_points = terms.tax_basis_points
+    if tax_points is None:
+        tax_points = basis_points(tariff.tax.percent)
+    tax_name = f"{tariff.tax.name} {tax_points / 100:g} %"
+    lines.append(Line("tax", tax_name, share_cents(subtotal_cents, tax_points)))
     if terms.dap is not None:
         lines.append(Line("dap", "DAP", _dap_cents(terms.dap, subtotal_cents)))
     return lines
@@ -196,5 +198,4 @@ def _fixed_lines(tariff: Tariff, period: Period) -> list[Line]:
 
 
 def _dap_cents(dap: Dap, subtotal_cents: int) -> int:
-    share = 0 if dap.percent is None else share_cents(subtotal_cents, basis_points(dap.percent))
-    return share + (dap.fixed_cents or 0)
+    return share_cents(subtotal_cents, dap.basis_points or 0) + (dap.fixed_cents or 0)

@@ -27,8 +27,7 @@ from meterd_tariff.units import (
 
 LOT_MONTHS = 12
 
-Regime = Literal["consumption", "net_metering", "net_billing", "total_sale"]
-"""Without generation; medición neta; facturación neta; venta total."""
+Regime = Literal["none", "medicion_neta", "facturacion_neta", "venta_total"]
 ExpiredLots = Literal["paid", "forfeited"]
 Energy = Annotated[int, msgspec.Meta(ge=0)]
 

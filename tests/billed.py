@@ -41,7 +41,7 @@ def inputs(code: str, period: Period, *segments: Segment, **changes: Any) -> Inp
         "start_utc_s": 1_700_000_000,
         "end_utc_s": 1_705_000_000,
         "terms": Terms(),
-        "regime": "consumption",
+        "regime": "none",
         "expired_lots": "paid",
         "segments": segments,
         "issued_on": period.end,

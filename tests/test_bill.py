@@ -29,7 +29,7 @@ def test_the_printed_bill_with_its_deposit_balance_and_payment() -> None:
         "1B",
         PRINTED,
         segment(328),
-        terms=Terms(summer_from_month=5, dap=Dap(percent="2.5")),
+        terms=Terms(summer_from_month=5, dap=Dap(basis_points=250)),
         account_lines=(
             Line("deposit", "depósito", 67_300),
             Line("previous", "adeudo anterior", 65_600),
@@ -70,7 +70,7 @@ def test_meters_that_were_exchanged_add_up() -> None:
 
 
 def test_a_net_zero_customer_pays_the_minimum() -> None:
-    bill = bill_of("1", JULY, segment(220, 300), regime="net_metering")
+    bill = bill_of("1", JULY, segment(220, 300), regime="medicion_neta")
     assert bill.result.billed_j == 0
     assert bill.result.lots == (Lot(date(2026, 8, 15), 80 * KWH, None),)
     assert bill.result.total_cents == 6_542
@@ -85,7 +85,7 @@ def test_total_sale_bills_all_imports_and_pays_each_hour_at_its_price() -> None:
         "1",
         JULY,
         segment(300, 2),
-        regime="total_sale",
+        regime="venta_total",
         export_hours=(HourExport(0, KWH, 81_237), HourExport(3600, KWH, 50_000)),
     )
     assert [line.cents for line in bill.result.lines if line.kind == "export_credit"] == [-131]
@@ -93,7 +93,7 @@ def test_total_sale_bills_all_imports_and_pays_each_hour_at_its_price() -> None:
 
 
 def test_an_export_price_of_the_tariffs_own_needs_no_hours() -> None:
-    bill = bill_of("EXAMPLE-FLAT", JULY, segment(100, 50), regime="net_billing")
+    bill = bill_of("EXAMPLE-FLAT", JULY, segment(100, 50), regime="facturacion_neta")
     assert bill.result.subtotal_cents == 20_000 + 12_000
     assert bill.result.total_cents == 37_120 - 6_000
 
@@ -113,7 +113,7 @@ def test_time_of_use_prices_the_energy_of_its_hours() -> None:
 def test_an_expired_credit_without_its_price_stops_the_bill() -> None:
     old = (Lot(date(2025, 8, 1), 10 * KWH, None),)
     with pytest.raises(PriceMissingError):
-        bill_of("1", JULY, segment(1), regime="net_metering", lots=old)
+        bill_of("1", JULY, segment(1), regime="medicion_neta", lots=old)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_text_holds_the_inputs_and_makes_the_same_bill_again() -> None:
     import_kwh=st.integers(0, 5_000),
     export_kwh=st.integers(0, 5_000),
     code=st.sampled_from(["1", "1A", "1C", "1E", "EXAMPLE-FLAT"]),
-    regime=st.sampled_from(["consumption", "net_metering"]),
+    regime=st.sampled_from(["none", "medicion_neta"]),
     days=st.integers(55, 65),
     start_day=st.integers(0, 280),
     deposit=st.integers(-10_000, 10_000),
@@ -172,7 +172,7 @@ def test_the_total_is_the_sum_of_the_lines_and_recomputes_byte_for_byte(
         period,
         segment(import_kwh, export_kwh),
         regime=regime,
-        terms=Terms(summer_from_month=4, dap=Dap(percent="2.5")),
+        terms=Terms(summer_from_month=4, dap=Dap(basis_points=250)),
         account_lines=(Line("deposit", "depósito", deposit),),
     )
     result = bill.result

@@ -119,12 +119,12 @@ def test_a_monthly_bill_has_single_blocks_and_the_prices_of_fifteen_days_before(
 
 
 def test_the_border_strip_pays_eight_per_cent() -> None:
-    assert amounts(lines_of("1", 300, JULY, border_tax=True), "tax") == [3424]
+    assert amounts(lines_of("1", 300, JULY, tax_basis_points=800), "tax") == [3424]
 
 
 def test_public_lighting_is_a_share_of_the_subtotal_and_bears_no_tax() -> None:
     period = Period(date(2026, 4, 18), date(2026, 6, 20), "bimonthly")
-    found = lines_of("1B", 328, period, summer_from_month=5, dap=Dap(percent="2.5"))
+    found = lines_of("1B", 328, period, summer_from_month=5, dap=Dap(basis_points=250))
     assert amounts(found, "tax", "dap") == [5467, 854]
 
 
