@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterd_tariff.bill import DacState, compute, read, text
@@ -146,6 +146,7 @@ def test_the_text_holds_the_inputs_and_makes_the_same_bill_again() -> None:
         read(written.replace(":", ": ", 1))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     import_kwh=st.integers(0, 5_000),
     export_kwh=st.integers(0, 5_000),

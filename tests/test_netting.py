@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterd_tariff.errors import PriceMissingError, TariffError
@@ -80,6 +80,7 @@ def test_a_tariff_of_its_own_pays_one_price() -> None:
     assert fixed_export_line(100 * KWH, millicents("1.20")).cents == -12_000
 
 
+@settings(deadline=None)
 @given(periods=st.lists(st.tuples(ENERGY, ENERGY, st.integers(28, 70)), max_size=30))
 def test_no_energy_appears_or_vanishes_in_the_bank(periods: list[tuple[int, int, int]]) -> None:
     lots: tuple[Lot, ...] = ()
@@ -108,6 +109,7 @@ def _balances(before: tuple[Lot, ...], import_j: int, export_j: int, found: Nett
         assert found.lots == ()
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 10**10), min_size=1, max_size=6), wanted=st.integers(0, 10**11)
 )
