@@ -24,7 +24,7 @@ LEDGER_TXN = Table(
     "ledger_txn",
     METADATA,
     Column("key", Text, primary_key=True),  # who posts makes it; a repeat posts nothing
-    Column("account_id", BIG, nullable=False),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
     Column("body_hash", Text, nullable=False),  # SHA-256 of what was asked for
     Column("kind", Text, nullable=False),
     Column("period", Text, nullable=False),  # YYYY-MM, the month it is booked in
@@ -43,7 +43,7 @@ LEDGER_TXN = Table(
 LEDGER_ENTRY = Table(
     "ledger_entry",
     METADATA,
-    Column("account_id", BIG, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
     Column(
         "txn_key",
         ForeignKey("ledger_txn.key", deferrable=True, initially="DEFERRED"),
@@ -83,9 +83,9 @@ TARIFF_VERSION = Table(
 BILL = Table(
     "bill",
     METADATA,
-    Column("account_id", BIG, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
     Column("number", Text, primary_key=True),
-    Column("agreement_id", BIG, nullable=False),
+    Column("agreement_id", ForeignKey("service_agreement.id"), nullable=False),
     Column("start_date", Text, nullable=False),  # local, the day on which the period begins
     Column("end_date", Text, nullable=False),  # local, the day on which the next one begins
     Column("issued_on", Text, nullable=False),
@@ -110,6 +110,17 @@ ENERGY_PRICE = Table(
     Column("node", Text, primary_key=True),  # where the local marginal price (PML) holds
     Column("start_utc_s", BIG, primary_key=True),  # of the hour
     Column("millicents_per_kwh", BIG, nullable=False),  # may be negative
+    sqlite_strict=True,
+)
+
+BILLING_TERMS = Table(
+    "billing_terms",  # what billing alone needs to know of an agreement
+    METADATA,
+    Column("agreement_id", ForeignKey("service_agreement.id"), primary_key=True),
+    Column("region", Text),  # of a tariff that has regions, such as DAC
+    Column("price_node", Text),  # whose local prices (PML) exports are paid at
+    Column("expired_lots", Text, nullable=False, server_default="paid"),
+    CheckConstraint("expired_lots IN ('paid', 'forfeited')", name="expired_lots"),
     sqlite_strict=True,
 )
 

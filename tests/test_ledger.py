@@ -17,6 +17,7 @@ from server.db import reading, writing
 from server.errors import ConflictError, SettingError
 from server.ledger import Posting, balance_cents, close_period, post, statement, trial_cents
 from server.payments import BadLine, Imported, Payment, import_csv, pay
+from server.registry import Person, add_customer
 from tests.served import NOON_UTC_S, Served, serving
 
 BILLED = Posting(
@@ -32,7 +33,15 @@ PAID = Payment("SPEI 77", 1, 49_649, date(2026, 8, 20))
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with serving(tmp_path) as served:
+        add_accounts(served)
         yield served
+
+
+def add_accounts(served: Served) -> None:
+    """Accounts 1, 2 and 3."""
+    with writing(served.database) as connection:
+        for name in ("Ana", "Beto", "Carla"):
+            add_customer(connection, Person(name), NOON_UTC_S)
 
 
 def book(served: Served, posting: Posting) -> bool:
@@ -228,6 +237,7 @@ def test_any_order_repeat_or_crash_leaves_the_sums_of_a_replay(
 ) -> None:
     """L1 of the reliability figures, on SQLite."""
     with TemporaryDirectory() as folder, serving(Path(folder)) as served:
+        add_accounts(served)
         kept: dict[str, Payment] = {}
         for account_id, number, hundreds, crashes in steps:
             payment = Payment(str(number), account_id, hundreds * 100, date(2026, 8, 1))

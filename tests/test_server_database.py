@@ -49,6 +49,12 @@ def test_every_unique_key_of_what_grows_begins_with_the_meter() -> None:
         "meter_key",
         "meter_setting",
         "meter_command",
+        "validation_due",
+        "interval_reading",
+        "interval_hour",
+        "register_offset",
+        "validation_exception",
+        "exception_resolution",
     ):
         key = METADATA.tables[name].primary_key.columns.keys()
         assert key[0] == "meter_id"

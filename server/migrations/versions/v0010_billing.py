@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
@@ -43,6 +43,7 @@ def upgrade() -> None:
     _create_tariff_version()
     _create_bill()
     _create_energy_price()
+    _create_billing_terms()
     for table in UNCHANGED:
         for action in ("UPDATE", "DELETE"):
             op.execute(
@@ -51,6 +52,12 @@ def upgrade() -> None:
             )
     for trigger in (BALANCED, SEALED, CLOSED):
         op.execute(trigger)
+
+
+def _account(table: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["account_id"], ["account.id"], name=op.f(f"fk_{table}_account_id")
+    )
 
 
 def _create_ledger() -> None:
@@ -70,6 +77,7 @@ def _create_ledger() -> None:
             "kind IN ('bill', 'payment', 'deposit', 'correction', 'reversal')",
             name=op.f("ck_ledger_txn_kind"),
         ),
+        _account("ledger_txn"),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_ledger_txn")),
         sa.UniqueConstraint("account_id", "ordinal", name=op.f("uq_ledger_txn_account_id_ordinal")),
         sqlite_strict=True,
@@ -105,6 +113,7 @@ def _create_ledger_entry() -> None:
             deferrable=True,
             initially="DEFERRED",
         ),
+        _account("ledger_entry"),
         sa.PrimaryKeyConstraint("account_id", "txn_key", "book", name=op.f("pk_ledger_entry")),
         sqlite_strict=True,
     )
@@ -141,6 +150,10 @@ def _create_bill() -> None:
         sa.ForeignKeyConstraint(
             ["tariff_version"], ["tariff_version.version"], name=op.f("fk_bill_tariff_version")
         ),
+        _account("bill"),
+        sa.ForeignKeyConstraint(
+            ["agreement_id"], ["service_agreement.id"], name=op.f("fk_bill_agreement_id")
+        ),
         sa.PrimaryKeyConstraint("account_id", "number", name=op.f("pk_bill")),
         sa.UniqueConstraint(
             "account_id",
@@ -148,6 +161,24 @@ def _create_bill() -> None:
             "start_date",
             name=op.f("uq_bill_account_id_agreement_id_start_date"),
         ),
+        sqlite_strict=True,
+    )
+
+
+def _create_billing_terms() -> None:
+    op.create_table(
+        "billing_terms",
+        sa.Column("agreement_id", BIG, nullable=False),
+        sa.Column("region", sa.Text(), nullable=True),
+        sa.Column("price_node", sa.Text(), nullable=True),
+        sa.Column("expired_lots", sa.Text(), nullable=False, server_default="paid"),
+        sa.CheckConstraint(
+            "expired_lots IN ('paid', 'forfeited')", name=op.f("ck_billing_terms_expired_lots")
+        ),
+        sa.ForeignKeyConstraint(
+            ["agreement_id"], ["service_agreement.id"], name=op.f("fk_billing_terms_agreement_id")
+        ),
+        sa.PrimaryKeyConstraint("agreement_id", name=op.f("pk_billing_terms")),
         sqlite_strict=True,
     )
 
