@@ -45,12 +45,16 @@ Register = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class RegisterReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row of a meter's record, by its place and its bytes, and the registers it tells."""
+    """A row of a meter's record, by its place and its bytes, and the registers it tells.
+
+    Where a person read the meter there is no row: no stream, number 0 and no hash.
+    """
 
     stream: str
     seq: int
     line_sha256: str
     utc_s: int
+    clock: str  # how sure the date is, in the row's words; "anchored": derived from an anchor
     import_j: Register
     export_j: Register
 
@@ -61,6 +65,9 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meter: str
     opening: RegisterReading
     closing: RegisterReading
+    # What decisions about readings that failed validation add to the difference; nobody signs it.
+    decided_import_j: int = 0
+    decided_export_j: int = 0
 
 
 class DacState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,10 +183,12 @@ def counted(segments: Sequence[Segment], step_wh: int) -> tuple[int, int]:
     import_j = export_j = 0
     for segment in segments:
         first, last = segment.opening, segment.closing
-        if last.import_j < first.import_j or last.export_j < first.export_j:
+        last_import_j = last.import_j + segment.decided_import_j
+        last_export_j = last.export_j + segment.decided_export_j
+        if last_import_j < first.import_j or last_export_j < first.export_j:
             raise TariffError(f"a register of meter {segment.meter} fell")
-        import_j += (last.import_j // step_j - first.import_j // step_j) * step_j
-        export_j += (last.export_j // step_j - first.export_j // step_j) * step_j
+        import_j += (last_import_j // step_j - first.import_j // step_j) * step_j
+        export_j += (last_export_j // step_j - first.export_j // step_j) * step_j
     return import_j, export_j
 
 

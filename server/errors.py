@@ -25,6 +25,10 @@ class ConflictError(ServerError):
     """It contradicts what is booked for good: correct the request, or book a correction."""
 
 
+class NotBillableError(ServerError):
+    """The period cannot be billed yet, and the message says why: mend that and run again."""
+
+
 class BadKeyError(ServerError):
     """What was given as a public key is none: the sender must send another."""
 

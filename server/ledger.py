@@ -83,9 +83,6 @@ def post(connection: Connection, posting: Posting, *, who: str, now_utc_s: int) 
         return False
     period = f"{posting.booked_on:%Y-%m}"
     _require_open(connection, period)
-    last = select(func.max(LEDGER_TXN.c.ordinal)).where(
-        LEDGER_TXN.c.account_id == posting.account_id
-    )
     connection.execute(
         insert(LEDGER_ENTRY),
         [
@@ -109,7 +106,7 @@ def post(connection: Connection, posting: Posting, *, who: str, now_utc_s: int) 
             note=posting.note,
             who=who,
             posted_utc_s=now_utc_s,
-            ordinal=(connection.scalar(last) or 0) + 1,
+            ordinal=last_ordinal(connection, posting.account_id) + 1,
         )
     )
     return True
@@ -159,10 +156,10 @@ def statement(connection: Connection, account_id: int, after_ordinal: int = 0) -
     ]
 
 
-def ordinal_of(connection: Connection, key: str) -> int | None:
-    """The place of a transaction in its account's statement; None where there is none."""
-    query = select(LEDGER_TXN.c.ordinal).where(LEDGER_TXN.c.key == key)
-    return connection.scalar(query)
+def last_ordinal(connection: Connection, account_id: int) -> int:
+    """The place of the account's last transaction; 0 where there is none."""
+    query = select(func.max(LEDGER_TXN.c.ordinal)).where(LEDGER_TXN.c.account_id == account_id)
+    return connection.scalar(query) or 0
 
 
 def trial_cents(connection: Connection) -> Sequence[tuple[str, int]]:

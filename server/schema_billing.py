@@ -98,6 +98,7 @@ BILL = Table(
     Column("text", Text, nullable=False),  # the whole bill, as signed
     Column("key", Text, nullable=False),  # of the server, its fingerprint
     Column("signature", Text, nullable=False),
+    Column("ledger_ordinal", BIG, nullable=False),  # the account's last transaction with it
     Column("closed_utc_s", BIG, nullable=False),
     CheckConstraint("start_date < end_date", name="period"),
     UniqueConstraint("account_id", "agreement_id", "start_date"),

@@ -18,7 +18,7 @@ STREAM = "8c5a0a5e4a5b4f0c9f6f0d8a4d1b2c3e"
 def register(seq: int, import_kwh: int, export_kwh: int = 0) -> RegisterReading:
     """A reading of whole kilowatt-hours."""
     registers = (import_kwh * JOULES_PER_KWH, export_kwh * JOULES_PER_KWH)
-    return RegisterReading(STREAM, seq, "0" * 64, 1_700_000_000 + seq, *registers)
+    return RegisterReading(STREAM, seq, "0" * 64, 1_700_000_000 + seq, "synced", *registers)
 
 
 def segment(import_kwh: int, export_kwh: int = 0, *, from_kwh: int = 13125) -> Segment:

@@ -145,6 +145,7 @@ def _create_bill() -> None:
             for name in ("billed_j", "period_cents", "total_cents")
         ),
         *(sa.Column(name, sa.Text(), nullable=False) for name in ("text", "key", "signature")),
+        sa.Column("ledger_ordinal", BIG, nullable=False),
         sa.Column("closed_utc_s", BIG, nullable=False),
         sa.CheckConstraint("start_date < end_date", name=op.f("ck_bill_period")),
         sa.ForeignKeyConstraint(
