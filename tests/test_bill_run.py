@@ -21,6 +21,7 @@ from server.billing.run import Outcome
 from server.db import reading, writing
 from server.ledger import Posting, balance_cents, close_period, post, trial_cents
 from server.payments import Payment, pay
+from server.schema import REGISTER_OFFSET
 from server.schema_billing import BILLING_TERMS
 from tests.bill_runs import bill_run, midnight, on, read, supply
 from tests.served import QUICK, STREAM, Served, claim, serving
@@ -273,6 +274,25 @@ def test_a_new_stream_of_the_same_meter_goes_on_counting(served: Served) -> None
     read(served, credential, 1, midnight(END), 400, stream=other)
     on(served, END)
     assert the_bill(bill_run(served, "2026-08")).result.import_j == 300 * KWH
+
+
+def test_decisions_about_doubtful_readings_add_up_and_stay_in_their_period(served: Served) -> None:
+    credential = supply(served, START)
+    for seq, (day, kwh) in enumerate(
+        [(START, 100), (date(2026, 7, 1), 150), (date(2026, 8, 1), 170), (END, 200)], 1
+    ):
+        read(served, credential, seq, midnight(day), kwh)
+    with writing(served.database) as connection:
+        decided = [(1, 7_000), (2, 30), (3, 12)]  # from which reading on, kilowatt-hours
+        rows = [
+            {"meter_id": 1, "stream": STREAM, "seq": seq, "import_j": kwh * KWH, "export_j": 0}
+            for seq, kwh in decided
+        ]
+        connection.execute(insert(REGISTER_OFFSET), rows)
+    on(served, END)
+    bill = the_bill(bill_run(served, "2026-08"))
+    assert bill.inputs.segments[0].decided_import_j == 42 * KWH
+    assert bill.result.import_j == 142 * KWH
 
 
 def test_an_exchange_of_meters_adds_both(served: Served) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, exists, literal, or_, select
+from sqlalchemy import Connection, exists, func, literal, or_, select
 
 from meterd_tariff.bill import RegisterReading, Segment
 from server.errors import NotBillableError
@@ -134,7 +134,9 @@ def _segment(connection: Connection, install: Any, start_utc_s: int, end_utc_s: 
     closing = _closing(connection, install, end_utc_s)
     if opening.stream and closing.stream:
         _require_sound(connection, install, opening, closing)
-    before = _offset(connection, install["meter_id"], opening)
+    before = (0, 0)  # what a person read when it was hung up comes before all decisions
+    if opening.stream:
+        before = _offset(connection, install["meter_id"], opening)
     after = _offset(connection, install["meter_id"], closing)
     return Segment(install["serial"], opening, closing, after[0] - before[0], after[1] - before[1])
 
@@ -201,33 +203,31 @@ def _require_sound(
 
 
 def _offset(connection: Connection, meter_id: int, reading: RegisterReading) -> tuple[int, int]:
-    """What decisions add to the registers at a reading: the newest one counted up to there."""
-    if not reading.stream:
-        return (0, 0)
+    """What decisions add to the registers up to a reading: each row adds, from its reading on.
+
+    A register that a person read at the end of an install comes after all of them.
+    """
+    table = REGISTER_OFFSET.c
     query = (
         select(
-            REGISTER_OFFSET.c.import_j,
-            REGISTER_OFFSET.c.export_j,
-            REGISTER_OFFSET.c.stream,
-            REGISTER_OFFSET.c.seq,
-            STREAM_HEAD.c.ordinal,
+            func.coalesce(func.sum(table.import_j), 0), func.coalesce(func.sum(table.export_j), 0)
         )
         .join(
             STREAM_HEAD,
-            (STREAM_HEAD.c.meter_id == REGISTER_OFFSET.c.meter_id)
-            & (STREAM_HEAD.c.stream == REGISTER_OFFSET.c.stream),
+            (STREAM_HEAD.c.meter_id == table.meter_id) & (STREAM_HEAD.c.stream == table.stream),
         )
-        .where(REGISTER_OFFSET.c.meter_id == meter_id)
-        .order_by(STREAM_HEAD.c.ordinal.desc(), REGISTER_OFFSET.c.seq.desc())
+        .where(table.meter_id == meter_id)
     )
-    here = select(STREAM_HEAD.c.ordinal).where(
-        STREAM_HEAD.c.meter_id == meter_id, STREAM_HEAD.c.stream == reading.stream
-    )
-    ordinal = connection.execute(here).scalar_one()
-    for row in connection.execute(query):
-        if (row.ordinal, row.seq) <= (ordinal, reading.seq):
-            return (row.import_j, row.export_j)
-    return (0, 0)
+    if reading.stream:
+        ordinal = (
+            select(STREAM_HEAD.c.ordinal)
+            .where(STREAM_HEAD.c.meter_id == meter_id, STREAM_HEAD.c.stream == reading.stream)
+            .scalar_subquery()
+        )
+        here = (table.stream == reading.stream) & (table.seq <= reading.seq)
+        query = query.where(or_(STREAM_HEAD.c.ordinal < ordinal, here))
+    row = connection.execute(query).one()
+    return int(row[0]), int(row[1])
 
 
 def _require_validated(
