@@ -49,7 +49,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def golden_meter(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Claimed with the golden proof; the meter's credential and the server's key."""
-    monkeypatch.setattr("server.registry.new_claim_code", lambda: GOLDEN["claim"]["code"])
+    monkeypatch.setattr("server.registry.claims.new_claim_code", lambda: GOLDEN["claim"]["code"])
     add_meter(served)
     answer = served.client.post("/api/v1/claim", json=GOLDEN["claim"] | {"meter": SERIAL})
     assert answer.status_code == 200
