@@ -21,6 +21,14 @@ class NotFoundError(ServerError):
     """There is no such customer or meter: check how it is written."""
 
 
+class ConflictError(ServerError):
+    """It contradicts what is booked for good: correct the request, or book a correction."""
+
+
+class NotBillableError(ServerError):
+    """The period cannot be billed yet, and the message says why: mend that and run again."""
+
+
 class BadKeyError(ServerError):
     """What was given as a public key is none: the sender must send another."""
 

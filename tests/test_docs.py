@@ -197,7 +197,8 @@ def test_the_layers_are_those_of_setup_cfg() -> None:
     )
     rows = table_rows(ROOT / "docs" / "architecture.md", "Layers")
     heads = [place for place, cells in enumerate(rows) if cells[1] == ""]
-    tables = dict(zip(("meterd", "server"), (rows[: heads[1]], rows[heads[1] :]), strict=True))
+    parts = [rows[start:stop] for start, stop in zip(heads, [*heads[1:], None], strict=True)]
+    tables = dict(zip(("meterd", "meterd_tariff", "server"), parts, strict=True))
     for container, layers in contracts:
         written = [name for cells in tables[container] for name in CODE.findall(cells[1])]
         assert written == re.findall(r"\w+", layers), container

@@ -18,6 +18,7 @@ from server.db import close, open_database, reading, writing
 from server.errors import BusyError, DatabaseNotReadyError, SettingError
 from server.migrate import require_current, upgrade
 from server.schema import METADATA, METER_CREDENTIAL, SERVER_SETTING
+from server.schema_billing import BILL, LEDGER_ENTRY
 from tests.served import Served, add_customer, add_meter, serving
 
 
@@ -57,6 +58,8 @@ def test_every_unique_key_of_what_grows_begins_with_the_meter() -> None:
     ):
         key = METADATA.tables[name].primary_key.columns.keys()
         assert key[0] == "meter_id"
+    for table in (BILL, LEDGER_ENTRY):
+        assert table.primary_key.columns.keys()[0] == "account_id"
 
 
 def test_init_again_changes_nothing(tmp_path: Path) -> None:

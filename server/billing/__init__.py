@@ -1,0 +1,1 @@
+"""From readings to bills: periods, registers at their ends, the run that closes bills."""
