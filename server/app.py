@@ -13,8 +13,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from server import claim, ingest, meter_page, pages
-from server.browser import make_environments
+from server import access, claim, ingest, meter_page, pages
+from server.access import LoginNeededError
+from server.browser import make_environments, see_other
 from server.db import Database
 from server.errors import BusyError
 from server.hashing import SlowHashing, new_secret, slow_hash
@@ -108,7 +109,10 @@ def _application(
 def _answer(site: Site, routes: Map, request: Request) -> Response:
     try:
         endpoint, arguments = routes.bind_to_environ(request.environ).match()
+        access.admit(site, request, endpoint)
         return ROUTES[endpoint](site, request, **arguments)
+    except LoginNeededError:
+        return see_other("/login")
     except RefusedError as refusal:
         return json_refusal(refusal)
     except HTTPException as error:

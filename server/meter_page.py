@@ -13,7 +13,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
 from server import chart, energy, history, record_card, registry
-from server.browser import render, see_other, visitor_of
+from server.browser import render, session_in, visitor_of
 from server.db import reading
 from server.energy import EnergySpan, Hour, PowerPoint
 from server.language import (
@@ -82,11 +82,10 @@ def get_meter(site: Site, request: Request, serial: str) -> Response:
         NotFound: no such meter, or somebody else's: the answer is the same.
     """
     visitor = visitor_of(site, request)
-    if visitor.session is None:
-        return see_other("/login")
+    session = session_in(visitor)
     now_utc_s = site.clock_utc_s()
     with reading(site.database) as connection:
-        meters = registry.meters_of(connection, visitor.session.customer_id)
+        meters = registry.meters_of(connection, session.holder_id)
         meter = next((meter for meter in meters if meter.serial == serial), None)
         if meter is None:
             raise NotFound
@@ -99,7 +98,7 @@ def get_meter(site: Site, request: Request, serial: str) -> Response:
         "meter.html",
         meter=meter,
         meters=meters,
-        customer=visitor.session.customer_name,
+        customer=session.name,
         status=status_of(snapshot),
         last_connection=_last_connection(language, snapshot),
         now=_now(language, snapshot),

@@ -29,6 +29,7 @@ from server.schema import (
     METER_INSTALL,
     USAGE_POINT,
 )
+from server.schema_administration import STAFF_USER
 from server.signing import VerifyingKey
 from server.wire import SERIAL_PATTERN
 
@@ -69,14 +70,15 @@ def create_customer(
         SettingError: a name that cannot be one.
         AlreadyExistsError: the user name is taken.
     """
-    _require_text("the customer's name", name)
+    require_text("the customer's name", name)
     if re.fullmatch(USER_NAME_PATTERN, user_name) is None:
         raise SettingError(
             f"{user_name!r} cannot be a user name: 1 to 64 of a-z 0-9 . _ @ + -, lower case"
         )
-    taken = select(ACCOUNT_LOGIN.c.id).where(ACCOUNT_LOGIN.c.user_name == user_name)
-    if connection.scalar(taken) is not None:
-        raise AlreadyExistsError(f"there is a user {user_name!r} already: choose another name")
+    for table in (ACCOUNT_LOGIN, STAFF_USER):
+        taken = select(table.c.id).where(table.c.user_name == user_name)
+        if connection.scalar(taken) is not None:
+            raise AlreadyExistsError(f"there is a user {user_name!r} already: choose another name")
     created = insert(CUSTOMER).values(name=name, created_utc_s=now_utc_s)
     customer_id = _new_id(connection.execute(created).inserted_primary_key)
     connection.execute(
@@ -298,8 +300,8 @@ def _usage_point(connection: Connection, customer_id: int, place: UsagePoint) ->
 
 
 def _require_place(place: UsagePoint) -> None:
-    _require_text("the service number", place.service_number)
-    _require_text("the area", place.area)
+    require_text("the service number", place.service_number)
+    require_text("the area", place.area)
     if place.time_zone not in _time_zones():
         raise SettingError(f"{place.time_zone!r} is no IANA time zone, as America/Hermosillo is")
     if place.nominal_hz not in (50, 60):
@@ -308,7 +310,12 @@ def _require_place(place: UsagePoint) -> None:
         raise SettingError(f"the nominal voltage is 100 to 480 V, not {place.nominal_v}")
 
 
-def _require_text(what: str, text: str) -> None:
+def require_text(what: str, text: str) -> None:
+    """Refuse what cannot stand on one line of a page.
+
+    Raises:
+        SettingError: nothing, more than 200 characters, or some that cannot be printed.
+    """
     if not text.strip() or len(text) > TEXT_CHARACTERS_MAX or not text.isprintable():
         raise SettingError(f"{what} is 1 to {TEXT_CHARACTERS_MAX} printable characters: {text!r}")
 

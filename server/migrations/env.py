@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from server import schema_administration  # noqa: F401  # its tables join METADATA
 from server.schema import METADATA
 
 context.configure(
