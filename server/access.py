@@ -15,10 +15,9 @@ from server.audit import Actor
 from server.browser import require_own_form, visitor_of
 from server.db import reading
 from server.responses import RefusedError
-from server.roles import EVERYONE, PEOPLE, Role
+from server.roles import ADMINS, EVERYONE, OFFICE, PEOPLE, TECHNICIANS, Role
 from server.site import Site
 from server.streams import Meter
-from server.throttle import network_of
 
 AUTHORIZATION = re.compile(r"Bearer ([A-Za-z0-9._-]{1,200})\Z")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,6 +33,22 @@ ROLES_OF: Mapping[str, frozenset[Role]] = MappingProxyType(
         "post_logout": EVERYONE,
         "get_meter": frozenset({Role.CUSTOMER}),
         "get_static": EVERYONE,
+        "get_admin": OFFICE,
+        "get_customers": OFFICE,
+        "get_customer": OFFICE,
+        "get_meters": OFFICE,
+        "get_admin_meter": OFFICE,
+        "post_settings": TECHNICIANS,
+        "post_command": TECHNICIANS,
+        "post_cancel": TECHNICIANS,
+        "post_claim_code": TECHNICIANS,
+        "get_users": ADMINS,
+        "post_user": ADMINS,
+        "post_disable_user": ADMINS,
+        "get_tokens": ADMINS,
+        "post_token": ADMINS,
+        "post_revoke_token": ADMINS,
+        "get_audit": ADMINS,
     }
 )
 """A route that is not here answers nobody."""
@@ -82,7 +97,7 @@ def actor_of(site: Site, request: Request) -> Actor:
     """The person who was admitted, as the audit log names them."""
     session = visitor_of(site, request).session
     assert session is not None
-    return Actor(session.user_name, session.role, network_of(request.remote_addr))
+    return Actor(session.user_name, session.role, request.remote_addr or "unknown")
 
 
 def _admit_person(site: Site, request: Request, allowed: frozenset[Role]) -> None:

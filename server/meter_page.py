@@ -16,6 +16,7 @@ from server import chart, energy, history, record_card, registry
 from server.browser import render, session_in, visitor_of
 from server.db import reading
 from server.energy import EnergySpan, Hour, PowerPoint
+from server.fleet import LATE_AFTER_INTERVALS, LATE_AFTER_S
 from server.language import (
     UNKNOWN,
     Language,
@@ -31,8 +32,6 @@ from server.site import Site
 
 DAY_S = 24 * 3600
 STEP_S = 300
-LATE_AFTER_S = 300
-LATE_AFTER_INTERVALS = 3
 NO_FLOW_W = 0.5
 
 
@@ -100,10 +99,10 @@ def get_meter(site: Site, request: Request, serial: str) -> Response:
         meters=meters,
         customer=session.name,
         status=status_of(snapshot),
-        last_connection=_last_connection(language, snapshot),
+        last_connection=last_connection(language, snapshot),
         now=_now(language, snapshot),
-        quantities=_quantities(language, snapshot.latest),
-        registers=_registers(language, snapshot.latest),
+        quantities=quantities(language, snapshot.latest),
+        registers=registers(language, snapshot.latest),
         today=_span(language, snapshot, snapshot.today, snapshot.today_utc_s),
         day=_span(language, snapshot, snapshot.day, now_utc_s - DAY_S),
         hour_rows=[_hour_row(language, snapshot, hour) for hour in reversed(snapshot.hours)],
@@ -170,7 +169,8 @@ def _is_guessed(latest: RowMapping | None) -> bool:
     return not latest["anchored"]
 
 
-def _last_connection(language: Language, snapshot: Snapshot) -> dict[str, str] | None:
+def last_connection(language: Language, snapshot: Snapshot) -> dict[str, str] | None:
+    """When the meter was last in touch."""
     seen_utc_s = snapshot.meter.last_seen_utc_s
     if seen_utc_s is None:
         return None
@@ -200,7 +200,8 @@ def _now(language: Language, snapshot: Snapshot) -> dict[str, object]:
     }
 
 
-def _quantities(language: Language, latest: RowMapping | None) -> list[Row]:
+def quantities(language: Language, latest: RowMapping | None) -> list[Row]:
+    """The list of measurements."""
     say = language.say
 
     def shown(column: str, digits: int) -> str:
@@ -228,7 +229,8 @@ def _quantities(language: Language, latest: RowMapping | None) -> list[Row]:
     ]
 
 
-def _registers(language: Language, latest: RowMapping | None) -> dict[str, str]:
+def registers(language: Language, latest: RowMapping | None) -> dict[str, str]:
+    """Both, in kWh."""
     return {
         "import": kwh(language, None if latest is None else latest["import_j"]),
         "export": kwh(language, None if latest is None else latest["export_j"]),

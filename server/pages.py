@@ -171,7 +171,7 @@ def _logged_in(site: Site, request: Request, login: auth.Login, user_name: str) 
             auth.end_session(connection, before)
         token = auth.begin_session(connection, login, now_utc_s)
         if login.role in OFFICE:
-            who = Actor(user_name, login.role, network_of(request.remote_addr))
+            who = Actor(user_name, login.role, request.remote_addr or "unknown")
             audit.note(connection, who, Change("login", "user", user_name), now_utc_s)
     response = see_other("/")
     set_cookie(site, response, session_cookie(site), token, auth.ABSOLUTE_S)
