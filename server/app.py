@@ -13,8 +13,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from server import claim, ingest, meter_page, pages
-from server.browser import make_environments
+from server import access, admin_meter, admin_pages, admin_users, claim, ingest, meter_page, pages
+from server.access import LoginNeededError
+from server.browser import make_environments, see_other
 from server.db import Database
 from server.errors import BusyError
 from server.hashing import SlowHashing, new_secret, slow_hash
@@ -29,17 +30,36 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 Route = Callable[..., Response]
-ROUTES: dict[str, Route] = {
-    "post_claim": claim.post_claim,
-    "get_readings": ingest.get_readings,
-    "post_readings": ingest.post_readings,
-    "get_home": pages.get_home,
-    "get_login": pages.get_login,
-    "post_login": pages.post_login,
-    "post_logout": pages.post_logout,
-    "get_meter": meter_page.get_meter,
-    "get_static": pages.get_static,
-}
+ID = f"int(max={2**63 - 1})"  # what an integer of the database can be
+ADDRESSES: tuple[tuple[str, str, Route], ...] = (
+    ("POST", "/api/v1/claim", claim.post_claim),
+    ("GET", "/api/v1/readings/<stream>", ingest.get_readings),
+    ("POST", "/api/v1/readings/<stream>", ingest.post_readings),
+    ("GET", "/", pages.get_home),
+    ("GET", "/login", pages.get_login),
+    ("POST", "/login", pages.post_login),
+    ("POST", "/logout", pages.post_logout),
+    ("GET", "/meters/<serial>", meter_page.get_meter),
+    ("GET", "/static/<name>", pages.get_static),
+    ("GET", "/admin", admin_pages.get_admin),
+    ("GET", "/admin/customers", admin_pages.get_customers),
+    ("GET", f"/admin/customers/<{ID}:customer_id>", admin_pages.get_customer),
+    ("GET", "/admin/meters", admin_pages.get_meters),
+    ("GET", "/admin/meters/<serial>", admin_meter.get_admin_meter),
+    ("POST", "/admin/meters/<serial>/settings", admin_meter.post_settings),
+    ("POST", "/admin/meters/<serial>/commands", admin_meter.post_command),
+    ("POST", "/admin/meters/<serial>/commands/<command_id>/cancel", admin_meter.post_cancel),
+    ("POST", "/admin/meters/<serial>/claim-code", admin_meter.post_claim_code),
+    ("GET", "/admin/users", admin_users.get_users),
+    ("POST", "/admin/users", admin_users.post_user),
+    ("POST", "/admin/users/<user_name>/disable", admin_users.post_disable_user),
+    ("GET", "/admin/tokens", admin_users.get_tokens),
+    ("POST", "/admin/tokens", admin_users.post_token),
+    ("POST", f"/admin/tokens/<{ID}:token_id>/revoke", admin_users.post_revoke_token),
+    ("GET", "/admin/audit", admin_users.get_audit),
+)
+"""Method, address and function; server.access has who may."""
+ROUTES: dict[str, Route] = {route.__name__: route for _, _, route in ADDRESSES}
 
 
 def utc_s() -> int:
@@ -79,22 +99,11 @@ def _site(database: Database, settings: Settings, clock_utc_s: Callable[[], int]
 
 
 def _routes() -> Map:
-    return Map(
-        [
-            Rule("/api/v1/claim", methods=["POST"], endpoint="post_claim"),
-            Rule("/api/v1/readings/<stream>", methods=["GET"], endpoint="get_readings"),
-            Rule("/api/v1/readings/<stream>", methods=["POST"], endpoint="post_readings"),
-            Rule("/", methods=["GET"], endpoint="get_home"),
-            Rule("/login", methods=["GET"], endpoint="get_login"),
-            Rule("/login", methods=["POST"], endpoint="post_login"),
-            Rule("/logout", methods=["POST"], endpoint="post_logout"),
-            Rule("/meters/<serial>", methods=["GET"], endpoint="get_meter"),
-            Rule("/static/<name>", methods=["GET"], endpoint="get_static"),
-        ],
-        redirect_defaults=False,
-        merge_slashes=False,
-        strict_slashes=True,
-    )
+    rules = [
+        Rule(address, methods=[method], endpoint=route.__name__)
+        for method, address, route in ADDRESSES
+    ]
+    return Map(rules, redirect_defaults=False, merge_slashes=False, strict_slashes=True)
 
 
 def _application(
@@ -108,7 +117,10 @@ def _application(
 def _answer(site: Site, routes: Map, request: Request) -> Response:
     try:
         endpoint, arguments = routes.bind_to_environ(request.environ).match()
+        access.admit(site, request, endpoint)
         return ROUTES[endpoint](site, request, **arguments)
+    except LoginNeededError:
+        return see_other("/login")
     except RefusedError as refusal:
         return json_refusal(refusal)
     except HTTPException as error:

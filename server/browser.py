@@ -20,9 +20,10 @@ from server.site import Site
 
 TEMPLATES = Path(__file__).parent / "templates"
 FORM_BYTES_MAX = 8192
-FORM_FIELDS_MAX = 10
+FORM_FIELDS_MAX = 20
 LANGUAGE_KEPT_S = 365 * 24 * 3600
 BACKGROUND_HEADER = "X-Background"
+VISITOR = "meterd.visitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,22 @@ def make_environments(languages: Mapping[str, Language]) -> dict[str, Environmen
 
 
 def visitor_of(site: Site, request: Request) -> Visitor:
-    """The visitor; a use of the session is noted unless the page only refreshes itself."""
-    token = request.cookies.get(session_cookie(site))
-    session = None
-    if token:
-        now_utc_s = site.clock_utc_s()
-        with reading(site.database) as connection:
-            session = auth.session_of(connection, token, now_utc_s)
-        background = BACKGROUND_HEADER in request.headers
-        if session is not None and not background and auth.needs_note(session, now_utc_s):
-            with writing(site.database) as connection:
-                auth.note_use(connection, session, now_utc_s)
-    return Visitor(session, language_of(site, request))
+    """The visitor, looked for once in a request.
+
+    A use of the session is noted unless the page only refreshes itself.
+    """
+    known = request.environ.get(VISITOR)
+    if isinstance(known, Visitor):
+        return known
+    visitor = Visitor(_session_of(site, request), language_of(site, request))
+    request.environ[VISITOR] = visitor
+    return visitor
+
+
+def session_in(visitor: Visitor) -> auth.Session:
+    """The session that :mod:`server.access` promised before the route was called."""
+    assert visitor.session is not None
+    return visitor.session
 
 
 def language_of(site: Site, request: Request) -> Language:
@@ -128,6 +133,20 @@ def render(
 def see_other(location: str) -> Response:
     """303: ask for that page now."""
     return redirect(location, 303)
+
+
+def _session_of(site: Site, request: Request) -> auth.Session | None:
+    token = request.cookies.get(session_cookie(site))
+    session = None
+    if token:
+        now_utc_s = site.clock_utc_s()
+        with reading(site.database) as connection:
+            session = auth.session_of(connection, token, now_utc_s)
+        background = BACKGROUND_HEADER in request.headers
+        if session is not None and not background and auth.needs_note(session, now_utc_s):
+            with writing(site.database) as connection:
+                auth.note_use(connection, session, now_utc_s)
+    return session
 
 
 def _environment(language: Language) -> Environment:

@@ -9,16 +9,22 @@ from typing import Any
 
 import click
 
-from server import cli_meter, cli_registry, cli_validation, registry
+from server import cli_admin, cli_meter, cli_registry, cli_validation, registry
 from server.app import utc_s
-from server.cli_common import database_option, json_option, opened_database, sentences, show
+from server.cli_common import (
+    database_option,
+    json_option,
+    opened_database,
+    password_from,
+    password_option,
+    sentences,
+    show,
+)
 from server.db import writing
-from server.hashing import SlowHashing, new_secret, slow_hash
+from server.hashing import SlowHashing, slow_hash
 from server.migrate import upgrade
 from server.serve import serve
 from server.settings import Scheme, Settings
-
-GENERATED_PASSWORD_CHARACTERS = 16
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,11 +117,7 @@ def run(
 @database_option
 @click.option("--name", required=True, help="As on the bill.")
 @click.option("--user", required=True, help="What the customer logs in with; lower case.")
-@click.option(
-    "--password-stdin",
-    is_flag=True,
-    help="Read the password from standard input; without this one is made up and printed once.",
-)
+@password_option
 @json_option
 def create_customer(
     database: str, name: str, user: str, password_stdin: bool, as_json: bool
@@ -125,7 +127,7 @@ def create_customer(
     A password is never an argument: other users of the machine could read it there.
     """
     with sentences(), opened_database(database) as opened:
-        password = _password(password_stdin)
+        password = password_from(password_stdin)
         password_hash = slow_hash(SlowHashing(), password)
         with writing(opened) as connection:
             customer_id = registry.create_customer(
@@ -204,16 +206,13 @@ def create_claim_code(database: str, serial: str, as_json: bool) -> None:
     _show_code(as_json, serial, code, expires_utc_s)
 
 
-for each in (*cli_meter.COMMANDS, *cli_registry.COMMANDS, *cli_validation.COMMANDS):
+for each in (
+    *cli_meter.COMMANDS,
+    *cli_admin.COMMANDS,
+    *cli_registry.COMMANDS,
+    *cli_validation.COMMANDS,
+):
     main.add_command(each)
-
-
-def _password(from_stdin: bool) -> str:
-    if not from_stdin:
-        return new_secret()[:GENERATED_PASSWORD_CHARACTERS]
-    password = sys.stdin.readline(registry.PASSWORD_CHARACTERS_MAX + 2).rstrip("\r\n")
-    registry.require_password(password)
-    return password
 
 
 def _listening(as_json: bool, address: str) -> None:

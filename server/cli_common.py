@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from server import registry
 from server.db import Database, close, open_database
 from server.errors import ServerError
+from server.hashing import new_secret
 from server.migrate import require_current
 
+GENERATED_PASSWORD_CHARACTERS = 16
 DATABASE_DEFAULT = "sqlite:///meterd-server.db"
 
 database_option = click.option(
@@ -27,6 +31,25 @@ database_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
 )
+
+password_option = click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input; without this one is made up and printed once.",
+)
+
+
+def password_from(stdin: bool) -> str:
+    """The first line of standard input, or one that is made up.
+
+    Raises:
+        SettingError: it is too short or too long.
+    """
+    if not stdin:
+        return new_secret()[:GENERATED_PASSWORD_CHARACTERS]
+    password = sys.stdin.readline(registry.PASSWORD_CHARACTERS_MAX + 2).rstrip("\r\n")
+    registry.require_password(password)
+    return password
 
 
 def show(as_json: bool, answer: dict[str, Any], sentence: str) -> None:

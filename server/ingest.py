@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from werkzeug.wrappers import Request, Response
 
 from server import readings, registry, reply, streams, wire
+from server.access import meter_of
 from server.bodies import read_body
-from server.db import reading, writing
+from server.db import writing
 from server.readings import Arrival, RowAnswer
 from server.reply import Asked
 from server.responses import RefusedError, json_answer
 from server.site import Site
-from server.streams import Meter
 
 LOG = logging.getLogger(__name__)
-AUTHORIZATION = re.compile(r"Bearer ([A-Za-z0-9._-]{1,200})\Z")
 NUMBER = re.compile(r"[0-9]{1,16}\Z")
 
 
@@ -26,9 +25,9 @@ def get_readings(site: Site, request: Request, stream: str) -> Response:
     """How far the server holds the stream, for a meter that wants to know before it sends.
 
     Raises:
-        RefusedError: 400 no stream, 401 no or no valid credential.
+        RefusedError: 400 no stream.
     """
-    meter = _authorised(site, request)
+    meter = meter_of(request)
     _require_stream(stream)
     known_version = _number(request, "settings")
     now_utc_s = site.clock_utc_s()
@@ -46,7 +45,7 @@ def post_readings(site: Site, request: Request, stream: str) -> Response:
     Raises:
         RefusedError: as docs/protocol.md's "Answers that are not 200" lists them.
     """
-    meter = _authorised(site, request)
+    meter = meter_of(request)
     _require_stream(stream)
     first_seq = _first_seq(request)
     known_version = _number(request, "settings")
@@ -65,18 +64,6 @@ def post_readings(site: Site, request: Request, stream: str) -> Response:
         raise RefusedError(403, f"{error}; the operator must look at it") from error
     _tell_operator(meter.serial, stream, answers)
     return json_answer(content | {"rows": [_row(answer) for answer in answers]})
-
-
-def _authorised(site: Site, request: Request) -> Meter:
-    challenge = {"WWW-Authenticate": "Bearer"}
-    given = AUTHORIZATION.match(request.headers.get("Authorization", ""))
-    if given is None:
-        raise RefusedError(401, "send Authorization: Bearer and the meter's credential", challenge)
-    with reading(site.database) as connection:
-        meter = registry.meter_of(connection, given[1])
-    if meter is None:
-        raise RefusedError(401, "this credential is not known or revoked: claim again", challenge)
-    return Meter(*meter)
 
 
 def _require_stream(stream: str) -> None:

@@ -13,9 +13,10 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
 from server import chart, energy, history, record_card, registry
-from server.browser import render, see_other, visitor_of
+from server.browser import render, session_in, visitor_of
 from server.db import reading
 from server.energy import EnergySpan, Hour, PowerPoint
+from server.fleet import LATE_AFTER_INTERVALS, LATE_AFTER_S
 from server.language import (
     UNKNOWN,
     Language,
@@ -31,8 +32,6 @@ from server.site import Site
 
 DAY_S = 24 * 3600
 STEP_S = 300
-LATE_AFTER_S = 300
-LATE_AFTER_INTERVALS = 3
 NO_FLOW_W = 0.5
 
 
@@ -82,11 +81,10 @@ def get_meter(site: Site, request: Request, serial: str) -> Response:
         NotFound: no such meter, or somebody else's: the answer is the same.
     """
     visitor = visitor_of(site, request)
-    if visitor.session is None:
-        return see_other("/login")
+    session = session_in(visitor)
     now_utc_s = site.clock_utc_s()
     with reading(site.database) as connection:
-        meters = registry.meters_of(connection, visitor.session.customer_id)
+        meters = registry.meters_of(connection, session.holder_id)
         meter = next((meter for meter in meters if meter.serial == serial), None)
         if meter is None:
             raise NotFound
@@ -99,12 +97,12 @@ def get_meter(site: Site, request: Request, serial: str) -> Response:
         "meter.html",
         meter=meter,
         meters=meters,
-        customer=visitor.session.customer_name,
+        customer=session.name,
         status=status_of(snapshot),
-        last_connection=_last_connection(language, snapshot),
+        last_connection=last_connection(language, snapshot),
         now=_now(language, snapshot),
-        quantities=_quantities(language, snapshot.latest),
-        registers=_registers(language, snapshot.latest),
+        quantities=quantities(language, snapshot.latest),
+        registers=registers(language, snapshot.latest),
         today=_span(language, snapshot, snapshot.today, snapshot.today_utc_s),
         day=_span(language, snapshot, snapshot.day, now_utc_s - DAY_S),
         hour_rows=[_hour_row(language, snapshot, hour) for hour in reversed(snapshot.hours)],
@@ -171,7 +169,8 @@ def _is_guessed(latest: RowMapping | None) -> bool:
     return not latest["anchored"]
 
 
-def _last_connection(language: Language, snapshot: Snapshot) -> dict[str, str] | None:
+def last_connection(language: Language, snapshot: Snapshot) -> dict[str, str] | None:
+    """When the meter was last in touch."""
     seen_utc_s = snapshot.meter.last_seen_utc_s
     if seen_utc_s is None:
         return None
@@ -201,7 +200,8 @@ def _now(language: Language, snapshot: Snapshot) -> dict[str, object]:
     }
 
 
-def _quantities(language: Language, latest: RowMapping | None) -> list[Row]:
+def quantities(language: Language, latest: RowMapping | None) -> list[Row]:
+    """The list of measurements."""
     say = language.say
 
     def shown(column: str, digits: int) -> str:
@@ -229,7 +229,8 @@ def _quantities(language: Language, latest: RowMapping | None) -> list[Row]:
     ]
 
 
-def _registers(language: Language, latest: RowMapping | None) -> dict[str, str]:
+def registers(language: Language, latest: RowMapping | None) -> dict[str, str]:
+    """Both, in kWh."""
     return {
         "import": kwh(language, None if latest is None else latest["import_j"]),
         "export": kwh(language, None if latest is None else latest["export_j"]),

@@ -8,7 +8,8 @@ from pathlib import Path
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Request, Response
 
-from server import auth, registry
+from server import audit, auth, registry
+from server.audit import Actor, Change
 from server.browser import (
     Visitor,
     drop_cookie,
@@ -18,11 +19,13 @@ from server.browser import (
     require_own_form,
     see_other,
     session_cookie,
+    session_in,
     set_cookie,
     visitor_of,
 )
 from server.db import reading, writing
 from server.hashing import new_secret, slow_verify
+from server.roles import OFFICE
 from server.site import Site, StaticFile
 from server.throttle import admit, forget, forgive, network_of
 
@@ -33,12 +36,13 @@ FORM_KEPT_S = 3600
 
 
 def get_home(site: Site, request: Request) -> Response:
-    """The customer's first meter, or the login."""
+    """The customer's first meter, or the utility's own pages."""
     visitor = visitor_of(site, request)
-    if visitor.session is None:
-        return see_other("/login")
+    session = session_in(visitor)
+    if session.role in OFFICE:
+        return see_other("/admin")
     with reading(site.database) as connection:
-        meters = registry.meters_of(connection, visitor.session.customer_id)
+        meters = registry.meters_of(connection, session.holder_id)
     if not meters:
         return render(site, request, visitor, "no_meter.html")
     return see_other(f"/meters/{meters[0].serial}")
@@ -70,12 +74,12 @@ def post_login(site: Site, request: Request) -> Response:
         response = _login_form(site, request, visitor, problem="throttled", status=429)
         response.headers["Retry-After"] = str(wait_s)
         return response
-    login_id = _checked(site, user_name, request.form.get("password", ""))
-    if login_id is None:
+    login = _checked(site, user_name, request.form.get("password", ""))
+    if login is None:
         return _login_form(site, request, visitor, problem="wrong", status=403)
     forgive(site.logins_by_address, address)
     forget(site.logins_by_account, user_name)
-    return _logged_in(site, request, login_id, now_utc_s)
+    return _logged_in(site, request, login, user_name)
 
 
 def post_logout(site: Site, request: Request) -> Response:
@@ -151,20 +155,24 @@ def _login_form(
     return response
 
 
-def _checked(site: Site, user_name: str, password: str) -> int | None:
+def _checked(site: Site, user_name: str, password: str) -> auth.Login | None:
     with reading(site.database) as connection:
         login = auth.login_of(connection, user_name)
     stored = site.decoy_hash if login is None else login.password_hash
     right = slow_verify(site.hashing, stored, password[: registry.PASSWORD_CHARACTERS_MAX + 1])
-    return login.login_id if login is not None and right else None
+    return login if right else None
 
 
-def _logged_in(site: Site, request: Request, login_id: int, now_utc_s: int) -> Response:
+def _logged_in(site: Site, request: Request, login: auth.Login, user_name: str) -> Response:
     before = request.cookies.get(session_cookie(site))
+    now_utc_s = site.clock_utc_s()
     with writing(site.database) as connection:
         if before:
             auth.end_session(connection, before)
-        token = auth.begin_session(connection, login_id, now_utc_s)
+        token = auth.begin_session(connection, login, now_utc_s)
+        if login.role in OFFICE:
+            who = Actor(user_name, login.role, request.remote_addr or "unknown")
+            audit.note(connection, who, Change("login", "user", user_name), now_utc_s)
     response = see_other("/")
     set_cookie(site, response, session_cookie(site), token, auth.ABSOLUTE_S)
     drop_cookie(site, response, form_cookie(site))

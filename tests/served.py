@@ -15,19 +15,23 @@ from typing import Any
 from argon2 import PasswordHasher
 from werkzeug.test import Client, TestResponse
 
-from server import registry
+from server import registry, staff
 from server.app import create_app
+from server.audit import SHELL, Actor
 from server.db import Database, close, open_database, reading, writing
 from server.hashing import SlowHashing, slow_hash
 from server.migrate import upgrade
+from server.roles import Role
 from server.settings import Settings
 
 WIRE = Path(__file__).parent / "wire"
 STREAM = "8c5a0a5e4a5b4f0c9f6f0d8a4d1b2c3e"
+READINGS = f"/api/v1/readings/{STREAM}"
 SERIAL = "MX-000001"
 PASSWORD = "correct horse battery"
 QUICK = SlowHashing(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 """Makes hashes that the server verifies as quickly as they were made."""
+SHELL_ACTOR = Actor("root", Role.ADMIN, SHELL)
 NOON_UTC_S = 1_763_838_000  # 22 November 2025, 12:00:00 in Hermosillo (UTC−7)
 
 
@@ -98,6 +102,20 @@ def add_customer(served: Served, user_name: str = "ana", name: str = "Ana López
             password_hash=slow_hash(QUICK, PASSWORD),
             now_utc_s=served.clock(),
         )
+
+
+def add_user(served: Served, user_name: str, role: Role) -> None:
+    """A user of the utility whose password is PASSWORD."""
+    new = staff.NewUser(user_name, user_name.title(), role, slow_hash(QUICK, PASSWORD))
+    with writing(served.database) as connection:
+        staff.create_user(connection, new, SHELL_ACTOR, served.clock())
+
+
+def add_token(served: Served, name: str = "ERP", days: int = 90) -> str:
+    """A token of scope utility_sync."""
+    with writing(served.database) as connection:
+        token, _ = staff.create_token(connection, name, days, SHELL_ACTOR, served.clock())
+    return token
 
 
 def add_meter(served: Served, serial: str = SERIAL, user_name: str = "ana") -> str:

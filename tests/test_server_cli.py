@@ -57,7 +57,7 @@ def test_the_way_of_the_help_leads_to_a_login(url: str) -> None:
 
 
 def test_without_json_people_get_sentences(url: str) -> None:
-    assert "is ready (version 0010)" in command(url, "init").output
+    assert "is ready (version 0020)" in command(url, "init").output
     made = command(url, "create-customer", "--name", "Ana", "--user", "ana").output
     assert re.search(r"Password \(shown only now\): \S{16}\n", made)
     meter = command(url, *meter_arguments()).output

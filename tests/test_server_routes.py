@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from server.access import ROLES_OF
 from server.app import ROUTES, create_app
 from server.db import open_database
+from server.roles import STAFF
 from tests.served import (
-    STREAM,
+    READINGS,
     Served,
     add_customer,
     add_meter,
+    add_token,
+    add_user,
     bearer,
     claim,
     claimed_meter,
@@ -23,8 +28,20 @@ from tests.served import (
     serving,
 )
 
-ROLES = ("anonymous", "customer A", "customer B", "meter A", "meter B")
-READINGS = f"/api/v1/readings/{STREAM}"
+ROLES = (
+    "anonymous",
+    "customer A",
+    "customer B",
+    "operator",
+    "billing",
+    "admin",
+    "utility_sync",
+    "meter A",
+    "meter B",
+)
+
+
+NETWORKS = count(1)
 
 
 @dataclass(frozen=True)
@@ -34,23 +51,66 @@ class Right:
     endpoint: str
     method: str
     address: str
-    statuses: tuple[int, int, int, int, int]
+    statuses: tuple[int, ...]
+
+
+def people(customer_a: int, customer_b: int, *office: int) -> tuple[int, ...]:
+    """A page for people: nobody is sent to the login, and programs are nobody there.
+
+    ``office`` is operator, billing and admin, or one number for all three.
+    """
+    three = office if len(office) == 3 else office * 3
+    return (303, customer_a, customer_b, *three, 303, 303, 303)
+
+
+def office(*three: int) -> tuple[int, ...]:
+    """A page of the utility's: for customers there is none."""
+    return people(404, 404, *three)
+
+
+def programs(utility_sync: int, meters: int) -> tuple[int, ...]:
+    """What programs ask: a person's session is nothing there."""
+    return (401,) * 6 + (utility_sync, meters, meters)
+
+
+def everyone(status: int) -> tuple[int, ...]:
+    """The same for all."""
+    return (status,) * len(ROLES)
 
 
 # A meter is customer A's; what is not there and what is not one's own answer alike.
 MATRIX = (
-    Right("get_home", "GET", "/", (303, 303, 303, 303, 303)),
-    Right("get_login", "GET", "/login", (200, 303, 303, 200, 200)),
-    Right("post_login", "POST", "/login", (403, 403, 403, 403, 403)),  # no form token
-    Right("post_logout", "POST", "/logout", (303, 403, 403, 303, 303)),  # no form token
-    Right("get_meter", "GET", "/meters/A", (303, 200, 404, 303, 303)),
-    Right("get_meter", "GET", "/meters/B", (303, 404, 200, 303, 303)),
-    Right("get_meter", "GET", "/meters/absent", (303, 404, 404, 303, 303)),
-    Right("get_static", "GET", "/static/site.css", (200, 200, 200, 200, 200)),
-    Right("get_static", "GET", "/static/absent", (404, 404, 404, 404, 404)),
-    Right("post_claim", "POST", "/api/v1/claim", (415, 415, 415, 415, 415)),
-    Right("get_readings", "GET", READINGS, (401, 401, 401, 200, 200)),
-    Right("post_readings", "POST", READINGS, (401, 401, 401, 400, 400)),
+    Right("get_home", "GET", "/", people(303, 303, 303)),
+    Right("get_login", "GET", "/login", (200, 303, 303, 303, 303, 303, 200, 200, 200)),
+    Right("post_login", "POST", "/login", everyone(403)),  # no form token
+    Right("post_logout", "POST", "/logout", people(403, 403, 403)),  # no form token
+    Right("get_meter", "GET", "/meters/A", people(200, 404, 404)),
+    Right("get_meter", "GET", "/meters/B", people(404, 200, 404)),
+    Right("get_meter", "GET", "/meters/absent", people(404, 404, 404)),
+    Right("get_static", "GET", "/static/site.css", everyone(200)),
+    Right("get_static", "GET", "/static/absent", everyone(404)),
+    Right("get_admin", "GET", "/admin", office(200)),
+    Right("get_customers", "GET", "/admin/customers", office(200)),
+    Right("get_customer", "GET", "/admin/customers/1", office(200)),
+    Right("get_customer", "GET", "/admin/customers/99", office(404)),
+    Right("get_meters", "GET", "/admin/meters", office(200)),
+    Right("get_admin_meter", "GET", "/admin/meters/A", office(200)),
+    Right("get_admin_meter", "GET", "/admin/meters/absent", office(404)),
+    # 403: the role may, and the form is not ours
+    Right("post_settings", "POST", "/admin/meters/A/settings", office(403, 404, 403)),
+    Right("post_command", "POST", "/admin/meters/A/commands", office(403, 404, 403)),
+    Right("post_cancel", "POST", "/admin/meters/A/commands/1/cancel", office(403, 404, 403)),
+    Right("post_claim_code", "POST", "/admin/meters/A/claim-code", office(403, 404, 403)),
+    Right("get_users", "GET", "/admin/users", office(404, 404, 200)),
+    Right("post_user", "POST", "/admin/users", office(404, 404, 403)),
+    Right("post_disable_user", "POST", "/admin/users/operator/disable", office(404, 404, 403)),
+    Right("get_tokens", "GET", "/admin/tokens", office(404, 404, 200)),
+    Right("post_token", "POST", "/admin/tokens", office(404, 404, 403)),
+    Right("post_revoke_token", "POST", "/admin/tokens/1/revoke", office(404, 404, 403)),
+    Right("get_audit", "GET", "/admin/audit", office(404, 404, 200)),
+    Right("post_claim", "POST", "/api/v1/claim", everyone(415)),
+    Right("get_readings", "GET", READINGS, programs(403, 200)),
+    Right("post_readings", "POST", READINGS, programs(403, 400)),
 )
 
 
@@ -59,22 +119,29 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("routes")) as site:
         add_customer(site, "ana", "Ana López")
         add_customer(site, "beto", "Beto Ruiz")
+        for role in STAFF:
+            add_user(site, str(role), role)
         yield site
 
 
 @pytest.fixture(scope="module")
 def visitors(served: Served) -> dict[str, tuple[Client, dict[str, str]]]:
-    credentials = [claimed_meter(served, "A", "ana"), claimed_meter(served, "B", "beto")]
+    credentials = [
+        add_token(served),
+        claimed_meter(served, "A", "ana"),
+        claimed_meter(served, "B", "beto"),
+    ]
     browsers = [served.browser() for _ in ROLES]
-    assert login(browsers[1], "ana").status_code == 303
-    assert login(browsers[2], "beto").status_code == 303
-    headers: list[dict[str, str]] = [{}, {}, {}, *(bearer(each) for each in credentials)]
+    for browser, user_name in zip(browsers[1:6], ("ana", "beto", *STAFF), strict=True):
+        assert login(browser, user_name).status_code == 303
+    headers: list[dict[str, str]] = [{}] * 6 + [bearer(each) for each in credentials]
     return dict(zip(ROLES, zip(browsers, headers, strict=True), strict=True))
 
 
 def ask(visitor: tuple[Client, dict[str, str]], right: Right) -> TestResponse:
     browser, headers = visitor
-    return browser.open(right.address, method=right.method, headers=headers)
+    network = {"REMOTE_ADDR": f"2001:db8:0:{next(NETWORKS):x}::1"}  # tries are counted by network
+    return browser.open(right.address, method=right.method, headers=headers, environ_base=network)
 
 
 @pytest.mark.parametrize("right", MATRIX, ids=lambda right: f"{right.method} {right.address}")
@@ -85,8 +152,20 @@ def test_each_role_may_do_what_the_matrix_says_and_no_more(
     assert found == right.statuses
 
 
-def test_every_route_has_a_row_in_the_matrix() -> None:
-    assert {right.endpoint for right in MATRIX} == set(ROUTES)
+def test_every_route_has_a_row_in_the_matrix_and_an_entry_in_the_table() -> None:
+    assert {right.endpoint for right in MATRIX} == set(ROUTES) == set(ROLES_OF)
+
+
+def test_a_route_without_an_entry_answers_nobody(
+    served: Served,
+    visitors: dict[str, tuple[Client, dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without = {name: roles for name, roles in ROLES_OF.items() if name != "get_meter"}
+    monkeypatch.setattr("server.access.ROLES_OF", without)
+    for role in ROLES:
+        browser, headers = visitors[role]
+        assert browser.get("/meters/A", headers=headers).status_code in (303, 404)
 
 
 def test_somebody_elses_meter_is_answered_like_one_that_is_not_there(
@@ -117,7 +196,7 @@ EVERY_ANSWER = (
 def test_every_answer_carries_the_security_headers(
     visitors: dict[str, tuple[Client, dict[str, str]]], role: str, method: str, address: str
 ) -> None:
-    right = Right("", method, address, (0, 0, 0, 0, 0))
+    right = Right("", method, address, ())
     answer = ask(visitors[role], right)
     assert_secure(answer)
     assert answer.status_code < 500
@@ -142,9 +221,9 @@ def test_a_failure_inside_is_noted_and_says_nothing_of_it(
     def fails(*_: object) -> None:
         raise ZeroDivisionError("the secret")
 
-    monkeypatch.setitem(ROUTES, "get_home", fails)
+    monkeypatch.setitem(ROUTES, "get_login", fails)
     monkeypatch.setitem(ROUTES, "post_claim", fails)
-    page = served.client.get("/")
+    page = served.client.get("/login")
     answer = served.client.post("/api/v1/claim")
     for failed in (page, answer):
         assert failed.status_code == 500

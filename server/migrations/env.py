@@ -2,7 +2,7 @@
 
 from alembic import context
 
-import server.schema_billing  # noqa: F401  # its tables belong to METADATA
+from server import schema_administration, schema_billing  # noqa: F401  # their tables join METADATA
 from server.schema import METADATA
 
 context.configure(

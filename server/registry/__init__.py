@@ -38,6 +38,7 @@ from server.registry.values import (
     Registers,
     Terms,
     UsagePoint,
+    require_text,
 )
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "open_claim",
     "redeem",
     "require_password",
+    "require_text",
     "revoke_credentials",
     "seen",
 ]

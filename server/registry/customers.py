@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, insert, select
 from server.errors import AlreadyExistsError, NotFoundError, SettingError
 from server.registry.values import Person, new_id, require_person, require_user_name
 from server.schema import ACCOUNT, ACCOUNT_LOGIN, CUSTOMER
+from server.schema_administration import STAFF_USER
 
 PASSWORD_CHARACTERS_MIN = 10
 PASSWORD_CHARACTERS_MAX = 200
@@ -92,9 +93,10 @@ def add_login(
         AlreadyExistsError: the user name is taken.
     """
     require_user_name(user_name)
-    taken = select(ACCOUNT_LOGIN.c.id).where(ACCOUNT_LOGIN.c.user_name == user_name)
-    if connection.scalar(taken) is not None:
-        raise AlreadyExistsError(f"there is a user {user_name!r} already: choose another name")
+    for table in (ACCOUNT_LOGIN, STAFF_USER):
+        taken = select(table.c.id).where(table.c.user_name == user_name)
+        if connection.scalar(taken) is not None:
+            raise AlreadyExistsError(f"there is a user {user_name!r} already: choose another name")
     connection.execute(
         insert(ACCOUNT_LOGIN).values(
             customer_id=customer_id,
