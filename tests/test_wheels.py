@@ -19,6 +19,7 @@ install_requires =
 [options.extras_require]
 relay =
     lgpio
+    gpiozero>=2
 test =
     pytest
 """
@@ -27,7 +28,7 @@ test =
 def test_all_that_a_meter_may_install_is_asked_for_but_what_is_compiled(tmp_path: Path) -> None:
     (tmp_path / "setup.cfg").write_text(SETUP)
     asked = wheels.device_requirements(tmp_path / "setup.cfg")
-    assert asked == ["numpy>=1.26", "apscheduler>=3.10,<4", "lgpio"]
+    assert asked == ["numpy>=1.26", "apscheduler>=3.10,<4", "gpiozero>=2"]
 
 
 def test_the_projects_own_file_is_understood() -> None:

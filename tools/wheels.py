@@ -4,6 +4,7 @@
 
 pip resolves what setup.cfg asks of the device, with all that it brings, as if it ran on aarch64:
 Debian 12's Python 3.11 and Debian 13's 3.13. spidev has no wheel: it is small C and compiles.
+lgpio, which only a meter with a relay needs, has one for 3.11 and none for 3.13.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COMPILED = ("spidev",)
+COMPILED = ("spidev", "lgpio")
 """What is compiled on the Pi, and so asked for nowhere here."""
 PYTHONS = {"3.11": "manylinux_2_36", "3.13": "manylinux_2_41"}
 """Each system's Python with its C library: Debian 12 has 2.36, Debian 13 has 2.41."""
