@@ -212,7 +212,8 @@ def _offset(connection: Connection, meter_id: int, reading: RegisterReading) -> 
         select(
             func.coalesce(func.sum(table.import_j), 0), func.coalesce(func.sum(table.export_j), 0)
         )
-        .join(
+        # Outer: a decision about a register read by hand belongs to no stream.
+        .outerjoin(
             STREAM_HEAD,
             (STREAM_HEAD.c.meter_id == table.meter_id) & (STREAM_HEAD.c.stream == table.stream),
         )
