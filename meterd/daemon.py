@@ -115,7 +115,7 @@ def run(meter: Meter, blocks: Iterable[SampleBlock]) -> None:
         window_utc_s = ended_at.utc_s
         end_utc_s = interval.interval_end(window_utc_s, meter.config.meter.interval_s)
         if end_utc_s != current.end_utc_s:
-            keep_reading(meter, current, counted, last_at)
+            keep_reading(meter, current, counted, last_at, ended_at)
             first = current.end_utc_s == 0
             current = replace(current, end_utc_s=end_utc_s) if first else Interval(end_utc_s)
         dark, outages = outage(meter, dark)
@@ -132,7 +132,7 @@ def cut_short(meter: Meter, current: Interval, counted: Counted, last_at: Stamp)
     """Stopped in the middle of an interval: it ends now."""
     now_utc_s = interval.interval_end(meter.time.utc_s(), 1)
     current = replace(current, end_utc_s=min(current.end_utc_s, now_utc_s))
-    keep_reading(meter, current, counted, last_at)
+    keep_reading(meter, current, counted, last_at, None)
 
 
 def obey(
@@ -252,18 +252,20 @@ def watch_demand(
     return running.block_end_utc_s
 
 
-def keep_reading(meter: Meter, ended: Interval, counted: Counted, last_at: Stamp) -> None:
+def keep_reading(
+    meter: Meter, ended: Interval, counted: Counted, last_at: Stamp, next_at: Stamp | None
+) -> None:
     """Store the interval that ended, one transaction with its registers.
 
-    ``last_at`` is the end of its last window; by the date as it was then the interval's own end
-    is told, whatever has happened to the date since.
+    ``last_at`` is the end of its last window, ``next_at`` that of the window behind it; None: there
+    is none. An interval that the date has cut short, or a stop, ended with its last window.
     """
     if ended.end_utc_s == 0 or interval.is_empty(ended):
         return
-    left_ms = round(1000 * (ended.end_utc_s - last_at.utc_s))
-    end_at = replace(
-        last_at, utc_s=float(ended.end_utc_s), boottime_ms=max(0, last_at.boottime_ms + left_ms)
-    )
+    boottime_ms = last_at.boottime_ms + round(1000 * (ended.end_utc_s - last_at.utc_s))
+    if next_at is None or not last_at.boottime_ms <= boottime_ms <= next_at.boottime_ms:
+        boottime_ms = last_at.boottime_ms
+    end_at = replace(last_at, utc_s=float(ended.end_utc_s), boottime_ms=boottime_ms)
     meter.recorder.reading(
         Ended(
             ended,

@@ -413,3 +413,22 @@ def test_the_record_says_who_calibrated_and_when_nobody_is_known(tmp_path: Path)
         "grid": {"counter": 7, "utc_s": 1_763_850_000, "by": "ana", "method": "guided"}
     }
     assert second["by"] == {"grid": None}
+
+
+def test_the_time_since_the_start_at_a_readings_end_does_not_follow_the_date(
+    tmp_path: Path,
+) -> None:
+    """What was measured between two readings is what passed between their ends, steps or not."""
+    desk = Desk(tmp_path, synthetic(LOAD))
+    desk.kernel_state = "unsynced"
+
+    def stepped() -> Iterator[SampleBlock]:
+        yield from desk.blocks(7.3)
+        desk.utc_step_s = 86_400.0 * 30 + 1.7
+        yield from desk.blocks(8.1)
+
+    desk.run(stepped())
+    rows = desk.readings()
+    for before, after in itertools.pairwise(rows):
+        passed_s = (after.boottime_ms - before.boottime_ms) / 1000
+        assert after.measured_s == pytest.approx(passed_s, abs=0.25)  # a window's length
