@@ -54,7 +54,7 @@ __all__ = [
 
 JOB = "push"
 DATABASE_WAIT_S = 1.0
-CLOCK_CHECK_S = 20.0
+CLOCK_CHECK_S = 2.0
 CLOCK_STEP_S = 1.0
 """Less than this is a clock being steered."""
 MORE_S = 0.1

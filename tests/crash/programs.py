@@ -72,10 +72,10 @@ class Programs:
         self._environment = os.environ | more
 
     def meter(self, *options: str) -> Process:
-        return self._start("meterd.cli", "meterd", *self._config(), *options)
+        return self._start("meterd.programs", "meterd", *self._config(), *options)
 
     def sync(self) -> Process:
-        return self._start("meterd.cli", "meterd_sync", *self._config())
+        return self._start("meterd.programs", "meterd_sync", *self._config())
 
     def server(self) -> Process:
         """A server that answers; new the first time, with a meter that has claimed."""
