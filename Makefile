@@ -30,7 +30,7 @@ faults: $(READY) ## Power cuts, kills, full disks, bad networks: a few of each (
 	$(BIN)/pytest -q tests/crash --durations=10
 
 torture: $(READY) ## The faults of docs/reliability.md as often as promised (an hour; root for some)
-	METERD_TORTURE=1 $(BIN)/pytest -q -s tests/crash --durations=20
+	$(BIN)/pytest -q -s --torture tests/crash tests/test_record_chain.py --durations=20
 
 lint: $(READY) ## Style, types and layers
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.hardware.conftest import board, shim
 
+from . import ending
 from .disk import Disk, cannot_cut_power
 from .programs import Programs
 from .writers import Writers
@@ -16,8 +18,16 @@ from .writers import Writers
 __all__ = ["board", "shim"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_stays() -> Iterator[None]:
+    with ending.sigterm_runs_the_ends():
+        yield
+
+
 @pytest.fixture(scope="session")
 def _power(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    if os.geteuid() == 0:
+        ending.take_out_forgotten_disks()
     return cannot_cut_power(tmp_path_factory.mktemp("probe"))
 
 

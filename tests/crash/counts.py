@@ -1,4 +1,7 @@
-"""How often each thing is done to the meter: a few times in `make test`, as promised in torture."""
+"""How often each thing is done to the meter: a few times in `make test`, as promised in torture.
+
+``pytest --torture`` sets METERD_TORTURE (tests/conftest.py).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ TORTURE = os.environ.get("METERD_TORTURE", "") not in ("", "0")
 
 
 def count(name: str, *, quick: int, torture: int) -> int:
-    """``METERD_<NAME>`` where it is set, else by whether ``METERD_TORTURE`` is."""
+    """``METERD_<NAME>`` where it is set, else by whether the long run was asked for."""
     given = os.environ.get(f"METERD_{name}")
     if given:
         return int(given)

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .ending import folder_name
+
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
 SIZE_BYTES = 32 * 1024 * 1024
@@ -29,7 +31,7 @@ class Disk:
     """A small disk that is mounted at ``folder`` while it is in use."""
 
     def __init__(self, place: Path, size_bytes: int = SIZE_BYTES) -> None:
-        self.folder = place / "mounted"
+        self.folder = place / folder_name()
         self._image, self._size_bytes = place / "image", size_bytes
         self.folder.mkdir(parents=True)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 
+from .ending import WITH_PARENT
 from .record import SERIAL, held_by_server, peek
 
 ROOT = Path(__file__).parents[2]
@@ -185,4 +186,4 @@ def free_port() -> int:
 
 
 def _code(module: str, function: str) -> str:
-    return f"from {module} import {function}; {function}()"
+    return WITH_PARENT + f"from {module} import {function}; {function}()"

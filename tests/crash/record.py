@@ -12,8 +12,8 @@ from pathlib import Path
 from meterd.model import Registers
 
 SERIAL = "MX-000042"
-SERVER_TABLES = ("reading", "record_row", "quarantine")
-"""Those of them that exist and have a number and a line hold what meters sent."""
+SERVER_TABLES = ("reading", "record_row")
+"""What meters sent; quarantine is left out, so that a row that is not valid is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ def readings_in(rows: list[tuple[int, bytes]]) -> list[dict[str, object]]:
 
 
 def held_by_server(database: Path, stream: str) -> list[tuple[int, bytes]]:
-    """Every line that the server holds of a stream, wherever it put it; repetitions stay."""
+    """Every valid line that the server holds of a stream; repetitions stay."""
     rows: list[tuple[int, bytes]] = []
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            for table in _tables_of_lines(connection):
+            for table in SERVER_TABLES:
                 found = connection.execute(
                     f"SELECT seq, line FROM {table} WHERE stream = ?", (stream,)
                 )
@@ -104,15 +104,6 @@ def held_by_server(database: Path, stream: str) -> list[tuple[int, bytes]]:
     except sqlite3.OperationalError:
         return []  # still being made
     return sorted(rows)
-
-
-def _tables_of_lines(connection: sqlite3.Connection) -> list[str]:
-    tables = []
-    for table in SERVER_TABLES:
-        columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-        if {"stream", "seq", "line"} <= columns:
-            tables.append(table)
-    return tables
 
 
 def _require_order(kept: Kept) -> None:

@@ -24,6 +24,7 @@ from meterd.interval import Interval
 from meterd.model import NO_DEMAND, Quality, Registers, Stamp
 from meterd.record.signing import SigningKey, new_key
 from meterd.recorder import Ended, Recorder
+from tests.crash.ending import end_with_parent
 from tests.crash.record import SERIAL
 
 JOULES_A_ROW = 28_807  # 480.12 W for a minute
@@ -87,6 +88,7 @@ def many(key: SigningKey) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            end_with_parent()
             say(f"pid {os.getpid()}")
             os._exit(main(line.split(), key))
         _, status = os.waitpid(child, 0)
@@ -94,6 +96,7 @@ def many(key: SigningKey) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     # One key for all: keys are not what is tested here, and making one takes a while.
     if sys.argv[1:] == ["--many"]:
         many(new_key())
