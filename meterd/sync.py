@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -74,11 +74,6 @@ class Clocks:
 def read_clocks() -> Clocks:
     """Both clocks of this machine, now."""
     return Clocks(time.time(), time.monotonic())
-
-
-def step_s(before: Clocks, after: Clocks) -> float:
-    """How much the date was set forward (back: negative) beyond the time that passed."""
-    return (after.utc_s - before.utc_s) - (after.monotonic_s - before.monotonic_s)
 
 
 def run(config: Config) -> None:
@@ -231,10 +226,30 @@ def _scheduler(
     return scheduler
 
 
-def plan(scheduler: BackgroundScheduler, job: Callable[[], float | None], delay_s: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job, and when it is due by the clock that nobody sets."""
+
+    job: Callable[[], float | None]
+    due_monotonic_s: float
+
+    def __call__(self) -> float | None:
+        """Do it."""
+        return self.job()
+
+
+def plan(
+    scheduler: BackgroundScheduler,
+    job: Callable[[], float | None],
+    delay_s: float,
+    *,
+    clocks: Callable[[], Clocks] = read_clocks,
+) -> None:
     """Let ``job`` run once, ``delay_s`` from now."""
-    due = datetime.now(UTC) + timedelta(seconds=delay_s)
-    scheduler.add_job(job, "date", run_date=due, id=JOB, replace_existing=True)
+    now = clocks()
+    due = datetime.fromtimestamp(now.utc_s + delay_s, UTC)
+    planned = Planned(job, now.monotonic_s + delay_s)
+    scheduler.add_job(planned, "date", run_date=due, id=JOB, replace_existing=True)
 
 
 def watch(
@@ -246,23 +261,24 @@ def watch(
     check_s: float = CLOCK_CHECK_S,
 ) -> None:
     """Return when ``stop`` can be read or the job has ``crashed``; meanwhile follow the clock."""
-    before = clocks()
     while not select.select([stop], [], [], check_s)[0] and not crashed():
-        now = clocks()
-        follow(scheduler, step_s(before, now))
-        before = now
+        follow(scheduler, clocks())
 
 
-def follow(scheduler: BackgroundScheduler, stepped_s: float) -> None:
-    """Move the plan along with a clock that was set back.
+def follow(scheduler: BackgroundScheduler, now: Clocks) -> None:
+    """Move the plan along with a clock that was set back, however often since it was made.
 
     A clock set forward needs nothing: the run comes when its time has passed, and then once.
     """
     planned = scheduler.get_job(JOB)
-    if stepped_s > -CLOCK_STEP_S or planned is None:  # None: it runs, and will be planned anew
+    if planned is None:  # it runs, and will be planned anew
         return
-    _log.warning("the clock was set back by %.0f s: the next run is moved along", -stepped_s)
-    planned.modify(next_run_time=planned.next_run_time + timedelta(seconds=stepped_s))
+    due_utc_s = now.utc_s + (planned.func.due_monotonic_s - now.monotonic_s)
+    late_s = planned.next_run_time.timestamp() - due_utc_s
+    if late_s <= CLOCK_STEP_S:
+        return
+    _log.warning("the clock was set back by %.0f s: the next run is moved along", late_s)
+    planned.modify(next_run_time=datetime.fromtimestamp(due_utc_s, UTC))
 
 
 def _wait_for(readings: Path, stop: socket.socket) -> bool:

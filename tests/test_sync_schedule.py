@@ -249,13 +249,6 @@ def test_a_try_that_fails_is_remembered_and_the_next_waits_longer(tmp_path: Path
     store.close(kept)
 
 
-def test_only_a_date_that_moved_against_the_time_that_passed_is_a_step() -> None:
-    before = Clocks(utc_s=1_763_846_400.0, monotonic_s=100.0)
-    assert schedule.step_s(before, Clocks(1_763_846_420.0, 120.0)) == 0.0
-    assert schedule.step_s(before, Clocks(1_763_842_820.0, 120.0)) == -3600.0
-    assert schedule.step_s(before, Clocks(1_763_846_420.0 + 86_400, 120.0)) == 86_400.0
-
-
 @contextmanager
 def planned(delay_s: float) -> Iterator[BackgroundScheduler]:
     """A scheduler that was started and is paused: it plans, and runs nothing."""
@@ -274,22 +267,47 @@ def due_s(scheduler: BackgroundScheduler) -> float:
 
 
 @pytest.mark.parametrize(
-    ("stepped_s", "becomes_s"),
-    [(-3600.0, -3000.0), (-30.0, 570.0), (-0.5, 600.0), (86_400.0, 600.0)],
+    ("steps_s", "becomes_s"),
+    [
+        ([-3600.0], 600.0 - 3600.0),
+        ([-30.0], 600.0 - 30.0),
+        ([-0.5], 600.0),  # a clock that is steered
+        ([86_400.0], 600.0),  # it comes at once when that is the date
+    ],
 )
-def test_the_plan_follows_a_clock_that_is_set_back(stepped_s: float, becomes_s: float) -> None:
+def test_the_plan_follows_a_clock_that_is_set_back(steps_s: list[float], becomes_s: float) -> None:
+    """Ten minutes from now were planned; twenty seconds have passed."""
+    with planned(600.0) as scheduler:
+        now = schedule.read_clocks()
+        stepped = Clocks(now.utc_s + 20.0 + sum(steps_s), now.monotonic_s + 20.0)
+        schedule.follow(scheduler, stepped)
+        assert due_s(scheduler) == pytest.approx(becomes_s, abs=5.0)
+
+
+def test_two_steps_that_nobody_saw_between_are_followed_too() -> None:
+    """An hour forward, a plan made there, an hour back, all between two looks at the clock."""
+    with planned(600.0) as scheduler:
+        now = schedule.read_clocks()
+        ahead = Clocks(now.utc_s + 3600.0, now.monotonic_s)
+        schedule.plan(scheduler, lambda: 0.0, 30.0, clocks=lambda: ahead)
+        assert due_s(scheduler) == pytest.approx(3630.0, abs=5.0)
+        schedule.follow(scheduler, now)
+        assert due_s(scheduler) == pytest.approx(30.0, abs=5.0)
+
+
+def test_the_main_thread_looks_at_the_clock_until_it_is_told_to_stop() -> None:
     stop, told = socket.socketpair()
-    times = iter([Clocks(1000.0, 50.0), Clocks(1020.0 + stepped_s, 70.0)])
+    looks: list[Clocks] = []
 
     def clocks() -> Clocks:
-        now = next(times)
-        if now.monotonic_s == 70.0:
+        looks.append(schedule.read_clocks())
+        if len(looks) == 3:
             told.send(b"\0")
-        return now
+        return looks[-1]
 
     with closing(stop), closing(told), planned(600.0) as scheduler:
         schedule.watch(scheduler, stop, lambda: False, clocks=clocks, check_s=0.01)
-        assert due_s(scheduler) == pytest.approx(becomes_s, abs=5.0)
+    assert len(looks) == 3
 
 
 def test_one_plan_replaces_the_other() -> None:
