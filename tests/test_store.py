@@ -184,7 +184,7 @@ def test_the_largest_register_of_the_protocol_is_kept_exactly(kept: store.Store)
         "DELETE FROM stream",
         "DELETE FROM register_save",
         "UPDATE register_save SET import_j = 0",
-        "INSERT OR REPLACE INTO register_save VALUES (1" + ", 0" * 13 + ")",
+        "INSERT OR REPLACE INTO register_save VALUES (1" + ", 0" * 19 + ")",
         "DELETE FROM deletable",
     ],
 )

@@ -228,7 +228,7 @@ def load_demand(store: Store) -> Demand:
     """The demand as it was last saved."""
     with told(store.path, "read"):
         saved = store.writer.connection.execute(
-            f"SELECT {', '.join(DEMAND_COLUMNS)} FROM demand_save"
+            f"SELECT {', '.join(DEMAND_COLUMNS)} FROM register_save"
         ).fetchone()
     return Demand(*saved) if saved else NO_DEMAND
 
@@ -326,26 +326,15 @@ def _save(connection: sqlite3.Connection, saved: Saved) -> None:
         *registers.reactive_vars,
         *registers.reactive_carry_vars,
     )
-    _replace_only(
-        connection, "register_save", (*REGISTER_COLUMNS, "saved_utc_s"), (*counted, saved.utc_s)
-    )
-    values = tuple(getattr(saved.demand, name) for name in DEMAND_COLUMNS)
-    _replace_only(connection, "demand_save", DEMAND_COLUMNS, values)
-
-
-def _replace_only(
-    connection: sqlite3.Connection,
-    table: str,
-    columns: tuple[str, ...],
-    values: tuple[int | float | None, ...],
-) -> None:
-    """Write the only row of a table; an UPDATE, so that its triggers see what it replaces."""
+    demand = tuple(getattr(saved.demand, name) for name in DEMAND_COLUMNS)
+    columns = (*REGISTER_COLUMNS, "saved_utc_s", *DEMAND_COLUMNS)
     places = ", ".join("?" * len(columns))
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns)
+    # An UPDATE of the only row, so that its triggers see what it replaces.
     connection.execute(
-        f"INSERT INTO {table} (only, {', '.join(columns)}) VALUES (1, {places}) "
+        f"INSERT INTO register_save (only, {', '.join(columns)}) VALUES (1, {places}) "
         f"ON CONFLICT (only) DO UPDATE SET {changes}",
-        values,
+        (*counted, saved.utc_s, *demand),
     )
 
 

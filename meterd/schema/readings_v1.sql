@@ -29,12 +29,9 @@ CREATE TABLE register_save (
     q2_carry_vars REAL NOT NULL CHECK (q2_carry_vars >= 0 AND q2_carry_vars < 1),
     q3_carry_vars REAL NOT NULL CHECK (q3_carry_vars >= 0 AND q3_carry_vars < 1),
     q4_carry_vars REAL NOT NULL CHECK (q4_carry_vars >= 0 AND q4_carry_vars < 1),
-    saved_utc_s INTEGER NOT NULL
-) STRICT;
-
--- The running demand block, the last one and the highest; saved with the registers.
-CREATE TABLE demand_save (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
+    saved_utc_s INTEGER NOT NULL,
+    -- The running demand block, the last one and the highest; in this row, so that a save every
+    -- ten seconds wears one page of the card and not two.
     block_end_utc_s INTEGER,
     energy_j REAL NOT NULL CHECK (energy_j >= 0),
     elapsed_s REAL NOT NULL CHECK (elapsed_s >= 0),
