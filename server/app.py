@@ -1,4 +1,4 @@
-"""Routes, and the way from a WSGI request to an answer that carries what it must."""
+"""The way from a WSGI request to an answer that carries what it must."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from server import access, admin_meter, admin_pages, admin_users, claim, ingest, meter_page, pages
+from server import access, pages
 from server.access import LoginNeededError
 from server.browser import make_environments, see_other
 from server.db import Database
@@ -21,6 +21,7 @@ from server.errors import BusyError
 from server.hashing import SlowHashing, new_secret, slow_hash
 from server.language import load_languages
 from server.responses import RefusedError, json_refusal, refusal_of, secure
+from server.routes import ROUTES, url_map
 from server.settings import Settings
 from server.site import Site
 
@@ -28,38 +29,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-
-Route = Callable[..., Response]
-ID = f"int(max={2**63 - 1})"  # what an integer of the database can be
-ADDRESSES: tuple[tuple[str, str, Route], ...] = (
-    ("POST", "/api/v1/claim", claim.post_claim),
-    ("GET", "/api/v1/readings/<stream>", ingest.get_readings),
-    ("POST", "/api/v1/readings/<stream>", ingest.post_readings),
-    ("GET", "/", pages.get_home),
-    ("GET", "/login", pages.get_login),
-    ("POST", "/login", pages.post_login),
-    ("POST", "/logout", pages.post_logout),
-    ("GET", "/meters/<serial>", meter_page.get_meter),
-    ("GET", "/static/<name>", pages.get_static),
-    ("GET", "/admin", admin_pages.get_admin),
-    ("GET", "/admin/customers", admin_pages.get_customers),
-    ("GET", f"/admin/customers/<{ID}:customer_id>", admin_pages.get_customer),
-    ("GET", "/admin/meters", admin_pages.get_meters),
-    ("GET", "/admin/meters/<serial>", admin_meter.get_admin_meter),
-    ("POST", "/admin/meters/<serial>/settings", admin_meter.post_settings),
-    ("POST", "/admin/meters/<serial>/commands", admin_meter.post_command),
-    ("POST", "/admin/meters/<serial>/commands/<command_id>/cancel", admin_meter.post_cancel),
-    ("POST", "/admin/meters/<serial>/claim-code", admin_meter.post_claim_code),
-    ("GET", "/admin/users", admin_users.get_users),
-    ("POST", "/admin/users", admin_users.post_user),
-    ("POST", "/admin/users/<user_name>/disable", admin_users.post_disable_user),
-    ("GET", "/admin/tokens", admin_users.get_tokens),
-    ("POST", "/admin/tokens", admin_users.post_token),
-    ("POST", f"/admin/tokens/<{ID}:token_id>/revoke", admin_users.post_revoke_token),
-    ("GET", "/admin/audit", admin_users.get_audit),
-)
-"""Method, address and function; server.access has who may."""
-ROUTES: dict[str, Route] = {route.__name__: route for _, _, route in ADDRESSES}
 
 
 def utc_s() -> int:
@@ -75,7 +44,7 @@ def create_app(
     """The server as one WSGI application; the database must be current."""
     settings = settings or Settings()
     site = _site(database, settings, clock_utc_s)
-    application: WSGIApplication = partial(_application, site, _routes())
+    application: WSGIApplication = partial(_application, site, url_map())
     if settings.proxies:
         application = ProxyFix(application, x_for=settings.proxies, x_proto=0, x_host=0)
     return application
@@ -96,14 +65,6 @@ def _site(database: Database, settings: Settings, clock_utc_s: Callable[[], int]
         static_files=static_files,
         static_version=static_version,
     )
-
-
-def _routes() -> Map:
-    rules = [
-        Rule(address, methods=[method], endpoint=route.__name__)
-        for method, address, route in ADDRESSES
-    ]
-    return Map(rules, redirect_defaults=False, merge_slashes=False, strict_slashes=True)
 
 
 def _application(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert
 
 from server.roles import Role
-from server.schema_administration import AUDIT_ENTRY
+from server.schema import AUDIT_ENTRY
 
 SHELL = "shell"
 

@@ -27,8 +27,7 @@ from sqlalchemy import (
 
 from server.hashing import new_secret, quick_hash
 from server.roles import Role
-from server.schema import ACCOUNT_LOGIN, CUSTOMER, SESSION
-from server.schema_administration import STAFF_SESSION, STAFF_USER
+from server.schema import ACCOUNT_LOGIN, CUSTOMER, SESSION, STAFF_SESSION, STAFF_USER
 
 IDLE_S = 30 * 60
 ABSOLUTE_S = 12 * 3600

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
-from server import cli_admin, cli_meter, cli_registry, cli_validation, registry
+from server import registry
 from server.app import utc_s
-from server.cli_common import (
+from server.commands import administration, meter, validation
+from server.commands import registry as registry_commands
+from server.commands.common import (
     database_option,
     json_option,
     opened_database,
@@ -207,10 +209,10 @@ def create_claim_code(database: str, serial: str, as_json: bool) -> None:
 
 
 for each in (
-    *cli_meter.COMMANDS,
-    *cli_admin.COMMANDS,
-    *cli_registry.COMMANDS,
-    *cli_validation.COMMANDS,
+    *meter.COMMANDS,
+    *administration.COMMANDS,
+    *registry_commands.COMMANDS,
+    *validation.COMMANDS,
 ):
     main.add_command(each)
 

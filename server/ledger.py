@@ -2,7 +2,7 @@
 
 Every transaction is of one customer account; its entries sum to zero. What a customer owes is the
 sum of the account's ``receivable``. The database itself refuses whatever would break that (tables
-in ``server.schema_billing``), so that a program's mistake cannot. Portable SQL throughout; the
+in ``server.schema.billing``), so that a program's mistake cannot. Portable SQL throughout; the
 triggers are SQLite's, and PostgreSQL needs its own.
 """
 
@@ -19,7 +19,7 @@ from typing import Literal
 from sqlalchemy import Connection, func, insert, select
 
 from server.errors import ConflictError, SettingError
-from server.schema_billing import LEDGER_CLOSED, LEDGER_ENTRY, LEDGER_TXN
+from server.schema import LEDGER_CLOSED, LEDGER_ENTRY, LEDGER_TXN
 
 KEY_CHARACTERS_MAX = 200
 NOTE_CHARACTERS_MAX = 200

@@ -13,8 +13,7 @@ from server.audit import Actor, Change
 from server.errors import AlreadyExistsError, NotFoundError, SettingError
 from server.hashing import new_secret, quick_hash
 from server.roles import STAFF, Role
-from server.schema import ACCOUNT_LOGIN
-from server.schema_administration import API_TOKEN, STAFF_SESSION, STAFF_USER
+from server.schema import ACCOUNT_LOGIN, API_TOKEN, STAFF_SESSION, STAFF_USER
 
 DAY_S = 24 * 3600
 TOKEN_DAYS_MAX = 400

@@ -21,8 +21,7 @@ from server.billing.run import Outcome
 from server.db import reading, writing
 from server.ledger import Posting, balance_cents, close_period, post, trial_cents
 from server.payments import Payment, pay
-from server.schema import REGISTER_OFFSET
-from server.schema_billing import BILLING_TERMS
+from server.schema import BILLING_TERMS, REGISTER_OFFSET
 from tests.bill_runs import accept_all, bill_run, midnight, on, read, supply
 from tests.served import QUICK, STREAM, Served, claim, serving
 

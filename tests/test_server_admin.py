@@ -13,11 +13,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from server.access import ROLES_OF
-from server.app import ADDRESSES
 from server.csv_cells import safe
 from server.db import writing
 from server.listing import SEARCH_CHARACTERS_MAX
 from server.roles import OFFICE, Role
+from server.routes import ADDRESSES
 from tests.served import (
     SERIAL,
     Served,

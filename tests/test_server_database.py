@@ -17,8 +17,7 @@ from server import db
 from server.db import close, open_database, reading, writing
 from server.errors import BusyError, DatabaseNotReadyError, SettingError
 from server.migrate import require_current, upgrade
-from server.schema import METADATA, METER_CREDENTIAL, SERVER_SETTING
-from server.schema_billing import BILL, LEDGER_ENTRY
+from server.schema import BILL, LEDGER_ENTRY, METADATA, METER_CREDENTIAL, SERVER_SETTING
 from tests.served import Served, add_customer, add_meter, serving
 
 

@@ -11,9 +11,10 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from server.access import ROLES_OF
-from server.app import ROUTES, create_app
+from server.app import create_app
 from server.db import open_database
 from server.roles import STAFF
+from server.routes import ROUTES
 from tests.served import (
     READINGS,
     Served,

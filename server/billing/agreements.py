@@ -13,8 +13,7 @@ from sqlalchemy import Connection, select
 from meterd_tariff.charges import Dap, Terms
 from meterd_tariff.netting import ExpiredLots, Regime
 from meterd_tariff.seasons import Cycle, Period
-from server.schema import ACCOUNT, CUSTOMER, SERVICE_AGREEMENT, USAGE_POINT
-from server.schema_billing import BILLING_TERMS
+from server.schema import ACCOUNT, BILLING_TERMS, CUSTOMER, SERVICE_AGREEMENT, USAGE_POINT
 
 MONTHS: dict[Cycle, int] = {"monthly": 1, "bimonthly": 2}
 

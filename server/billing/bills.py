@@ -15,8 +15,7 @@ from server import identity
 from server.billing.agreements import Agreement
 from server.errors import NotFoundError
 from server.ledger import Book, Posting, last_ordinal, post
-from server.schema import ACCOUNT
-from server.schema_billing import BILL, TARIFF_VERSION
+from server.schema import ACCOUNT, BILL, TARIFF_VERSION
 from server.signing import Signed, signed
 from server.tariff_files import TariffFile
 

@@ -19,7 +19,7 @@ from server import history
 from server.energy import HOUR_S, Point
 from server.errors import ConflictError
 from server.registry import meter_named
-from server.schema_billing import ENERGY_PRICE
+from server.schema import ENERGY_PRICE
 
 Hourly = dict[int, tuple[int, int]]
 """Import and export by the hour's beginning, in joules."""

@@ -2,7 +2,6 @@
 
 from alembic import context
 
-from server import schema_administration, schema_billing  # noqa: F401  # their tables join METADATA
 from server.schema import METADATA
 
 context.configure(

@@ -6,8 +6,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from server.errors import AlreadyExistsError, NotFoundError, SettingError
 from server.registry.values import Person, new_id, require_person, require_user_name
-from server.schema import ACCOUNT, ACCOUNT_LOGIN, CUSTOMER
-from server.schema_administration import STAFF_USER
+from server.schema import ACCOUNT, ACCOUNT_LOGIN, CUSTOMER, STAFF_USER
 
 PASSWORD_CHARACTERS_MIN = 10
 PASSWORD_CHARACTERS_MAX = 200

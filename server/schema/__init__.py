@@ -5,7 +5,25 @@ table that grows with the readings begins with ``meter_id``, so that the tables 
 machines by meter. SQLite checks the types (STRICT); other databases do so by nature.
 """
 
+from server.schema.administration import (
+    API_TOKEN,
+    AUDIT_ENTRY,
+    OBJECT_CHANGE,
+    READING_CHANGE,
+    STAFF_SESSION,
+    STAFF_USER,
+)
 from server.schema.base import BIG, METADATA, NUMBER
+from server.schema.billing import (
+    BILL,
+    BILLING_TERMS,
+    ENERGY_PRICE,
+    LEDGER_CLOSED,
+    LEDGER_ENTRY,
+    LEDGER_TXN,
+    TARIFF_VERSION,
+    UNCHANGED,
+)
 from server.schema.control import (
     METER_COMMAND,
     METER_KEY,
@@ -39,13 +57,21 @@ from server.schema.validation import (
 __all__ = [
     "ACCOUNT",
     "ACCOUNT_LOGIN",
+    "API_TOKEN",
     "AREA",
+    "AUDIT_ENTRY",
     "BIG",
+    "BILL",
+    "BILLING_TERMS",
     "CLAIM_CODE",
     "CUSTOMER",
+    "ENERGY_PRICE",
     "EXCEPTION_RESOLUTION",
     "INTERVAL_HOUR",
     "INTERVAL_READING",
+    "LEDGER_CLOSED",
+    "LEDGER_ENTRY",
+    "LEDGER_TXN",
     "METADATA",
     "METER",
     "METER_COMMAND",
@@ -54,8 +80,10 @@ __all__ = [
     "METER_KEY",
     "METER_SETTING",
     "NUMBER",
+    "OBJECT_CHANGE",
     "QUARANTINE",
     "READING",
+    "READING_CHANGE",
     "READING_DATE",
     "RECORD_ROW",
     "REGISTER_OFFSET",
@@ -63,7 +91,11 @@ __all__ = [
     "SERVER_SETTING",
     "SERVICE_AGREEMENT",
     "SESSION",
+    "STAFF_SESSION",
+    "STAFF_USER",
     "STREAM_HEAD",
+    "TARIFF_VERSION",
+    "UNCHANGED",
     "USAGE_POINT",
     "VALIDATION_DUE",
     "VALIDATION_EXCEPTION",

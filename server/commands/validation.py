@@ -12,7 +12,7 @@ import click
 from server import csv_cells
 from server.app import utc_s
 from server.area_energy import AreaEnergy, consumption
-from server.cli_common import database_option, json_option, opened_database, sentences, show
+from server.commands.common import database_option, json_option, opened_database, sentences, show
 from server.db import reading, writing
 from server.errors import SettingError
 from server.validation import decisions, due, exceptions, work

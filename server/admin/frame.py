@@ -51,7 +51,7 @@ def render_list(
     title: str,
     found: Listing,
     *,
-    template: str = "admin_list.html",
+    template: str = "admin/list.html",
     **context: Any,
 ) -> Response:
     """A list as a page, or with ``format=csv`` as a table to take away."""

@@ -20,7 +20,7 @@ from server import (
     registry,
 )
 from server.access import actor_of
-from server.admin_frame import changed, moment, render_admin
+from server.admin.frame import changed, moment, render_admin
 from server.audit import Change
 from server.browser import see_other, visitor_of
 from server.db import reading
@@ -155,7 +155,7 @@ def _page(
     response = render_admin(
         site,
         request,
-        "admin_meter.html",
+        "admin/meter.html",
         meter=found.meter,
         placed=found,
         status=meter_page.status_of(snapshot),

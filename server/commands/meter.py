@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from server import evidence, identity, meter_commands, meter_keys, meter_settings, registry
 from server.app import utc_s
-from server.cli_common import database_option, json_option, opened_database, sentences, show
+from server.commands.common import database_option, json_option, opened_database, sentences, show
 from server.db import reading, writing
 from server.errors import SettingError
 from server.meter_commands import EXPIRES_MIN_DEFAULT, Command

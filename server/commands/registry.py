@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from server import registry
 from server.app import utc_s
-from server.cli_common import database_option, json_option, opened_database, sentences, show
+from server.commands.common import database_option, json_option, opened_database, sentences, show
 from server.db import reading, writing
 from server.errors import SettingError
 from server.hashing import SlowHashing, new_secret, slow_hash

@@ -9,14 +9,14 @@ from werkzeug.wrappers import Request, Response
 
 from server import staff
 from server.access import actor_of
-from server.admin_frame import changed, moment, render_list
+from server.admin.frame import changed, moment, render_list
 from server.browser import see_other, visitor_of
 from server.errors import SettingError
 from server.hashing import new_secret, slow_hash
 from server.language import UNKNOWN, Language
 from server.listing import Cell, Head, Listing
 from server.roles import STAFF, Role
-from server.schema_administration import API_TOKEN, AUDIT_ENTRY, STAFF_USER
+from server.schema import API_TOKEN, AUDIT_ENTRY, STAFF_USER
 from server.site import Site
 
 GENERATED_PASSWORD_CHARACTERS = 16
@@ -136,7 +136,7 @@ def _users(site: Site, request: Request, *, problem: str = "", secret: str = "")
     )
     title = say("Users")
     return _with_form(
-        site, request, title, found, "admin_users.html", problem, secret, roles=list(STAFF)
+        site, request, title, found, "admin/users.html", problem, secret, roles=list(STAFF)
     )
 
 
@@ -167,7 +167,7 @@ def _tokens(site: Site, request: Request, *, problem: str = "", secret: str = ""
         filtered="state",
         choices=list(words.items()),
     )
-    return _with_form(site, request, say("Tokens"), found, "admin_tokens.html", problem, secret)
+    return _with_form(site, request, say("Tokens"), found, "admin/tokens.html", problem, secret)
 
 
 def _with_form(

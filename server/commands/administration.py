@@ -11,7 +11,7 @@ import click
 from server import staff
 from server.app import utc_s
 from server.audit import SHELL, Actor
-from server.cli_common import (
+from server.commands.common import (
     database_option,
     json_option,
     opened_database,

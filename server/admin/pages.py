@@ -9,7 +9,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
 from server import fleet, listing
-from server.admin_frame import moment, render_admin, render_list
+from server.admin.frame import moment, render_admin, render_list
 from server.browser import visitor_of
 from server.db import reading
 from server.language import UNKNOWN, Language, age, kwh, number
@@ -35,7 +35,7 @@ def get_admin(site: Site, request: Request) -> Response:
     return render_admin(
         site,
         request,
-        "admin_overview.html",
+        "admin/overview.html",
         counts=counts,
         marks=MARKS,
         states=state_words(language),
@@ -98,7 +98,7 @@ def get_customer(site: Site, request: Request, customer_id: int) -> Response:
     return render_admin(
         site,
         request,
-        "admin_customer.html",
+        "admin/customer.html",
         customer=customer,
         since=moment(language, customer.created_utc_s).text,
         meters=meters,

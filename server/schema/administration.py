@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from server.schema import BIG, METADATA
+from server.schema.base import BIG, METADATA
 
 STAFF_USER = Table(
     "staff_user",

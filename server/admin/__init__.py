@@ -1,0 +1,1 @@
+"""The utility's own pages: what its clerks and technicians see and change."""
